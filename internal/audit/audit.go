@@ -1,0 +1,85 @@
+// Package audit owns what can be recorded about a change: who did what to
+// whom, when and from where. It holds no I/O; each change is stored with its
+// event in one transaction by the method that makes the change.
+package audit
+
+import "time"
+
+// Kind names what happened, as noun.verb in lower case.
+type Kind string
+
+// The kinds of event. Names are stored: they are added to, never renamed.
+const (
+	OwnerCreated     Kind = "owner.created"
+	PersonCreated    Kind = "person.created"
+	PersonDisabled   Kind = "person.disabled"
+	PersonEnabled    Kind = "person.enabled"
+	PasswordChanged  Kind = "password.changed"
+	TeamCreated      Kind = "team.created"
+	MemberSet        Kind = "member.set"
+	MemberRemoved    Kind = "member.removed"
+	RoleSet          Kind = "role.set"
+	KeyCreated       Kind = "key.created"
+	KeyRevoked       Kind = "key.revoked"
+	SignedIn         Kind = "session.started"
+	SignInRefused    Kind = "session.refused"
+	SignedOut        Kind = "session.ended"
+	GrantApproved    Kind = "grant.approved"
+	GrantDenied      Kind = "grant.denied"
+	GrantRedeemed    Kind = "grant.redeemed"
+	GrantEnded       Kind = "grant.ended"
+	CodeReused       Kind = "code.reused"
+	RefreshReused    Kind = "refresh.reused"
+	ClientRevoked    Kind = "client.revoked"
+	ClientBlocked    Kind = "client.blocked"
+	ClientUnblocked  Kind = "client.unblocked"
+	ClientRegistered Kind = "client.registered"
+	ClientRefused    Kind = "client.refused"
+	SigningKeyMade   Kind = "signing_key.created"
+)
+
+// ActorKind says what sort of actor caused an event.
+type ActorKind string
+
+// The sorts of actor.
+const (
+	ByPerson ActorKind = "person"
+	ByClient ActorKind = "client"
+	ByShell  ActorKind = "shell"
+	BySystem ActorKind = "system"
+)
+
+// Actor is who caused an event. The zero Actor is the system itself.
+type Actor struct {
+	Kind ActorKind
+	// ID is the person's or client's id, or the operating system's user name
+	// for the shell.
+	ID string
+	// Address is the network address the request came from, "" where there
+	// was none.
+	Address string
+}
+
+// Shell returns the actor for an administration command.
+func Shell(user string) Actor { return Actor{Kind: ByShell, ID: user} }
+
+// System returns the actor for what Oriel does by itself.
+func System() Actor { return Actor{Kind: BySystem} }
+
+// Person returns the actor for a signed-in person at an address.
+func Person(id, address string) Actor { return Actor{Kind: ByPerson, ID: id, Address: address} }
+
+// Client returns the actor for an OAuth client at an address.
+func Client(id, address string) Actor { return Actor{Kind: ByClient, ID: id, Address: address} }
+
+// Event is one entry of the audit log. It never holds a secret.
+type Event struct {
+	At     time.Time
+	Actor  Actor
+	Kind   Kind
+	Target string
+	// Team is the slug of the team concerned, "" for the organization.
+	Team string
+	// Detail says in one line what a reader wants to know beyond the rest.
+	Detail string
+}

@@ -1,0 +1,80 @@
+package grant
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/orielhq/oriel/internal/oauth/spec"
+)
+
+// ClientID is a client's identifier as it presents it: a metadata document's
+// URL, a self-contained id, or the id of a registered client.
+type ClientID string
+
+// ClientKey is a short name for a client id, for the store, the shell and
+// tokens: self-contained ids are hundreds of bytes long.
+type ClientKey string
+
+// Key returns the client's short name.
+func (id ClientID) Key() ClientKey {
+	sum := sha256.Sum256([]byte(id))
+	return ClientKey("cl_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15])))
+}
+
+// ClientKind says how a client is known.
+type ClientKind string
+
+// The kinds of client.
+const (
+	SelfRegistered ClientKind = "self-registered"
+	Document       ClientKind = "document"
+	Registered     ClientKind = "registered"
+)
+
+// Client is an OAuth client.
+type Client struct {
+	ID       ClientID
+	Kind     ClientKind
+	Metadata spec.ClientMetadata
+	// SecretHash is the SHA-256 of the secret of a Registered confidential
+	// client, in hexadecimal.
+	SecretHash string
+	CreatedAt  time.Time
+	// Blocked says that an administrator blocked the client's integration.
+	Blocked bool
+}
+
+// Key returns the client's short name.
+func (c Client) Key() ClientKey { return c.ID.Key() }
+
+// Name returns what people see the client called.
+func (c Client) Name() string {
+	if c.Metadata.ClientName != "" {
+		return c.Metadata.ClientName
+	}
+	if len(c.Metadata.RedirectURIs) > 0 {
+		return c.Metadata.RedirectURIs[0].Destination()
+	}
+	return "Unnamed client"
+}
+
+// Product names the integration that the client is an installation of: all
+// registrations of one product share it. For a metadata document it is the
+// document's URL, otherwise the name together with where answers are sent,
+// because anybody can register under any name.
+func (c Client) Product() string {
+	if c.Kind != SelfRegistered {
+		return string(c.ID)
+	}
+	var dest []string
+	for _, u := range c.Metadata.RedirectURIs {
+		if d := u.Destination(); !slices.Contains(dest, d) {
+			dest = append(dest, d)
+		}
+	}
+	slices.Sort(dest)
+	return strings.ToLower(c.Metadata.ClientName) + " → " + strings.Join(dest, ", ")
+}

@@ -1,0 +1,116 @@
+package grant
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/orielhq/oriel/internal/oauth/spec"
+	"github.com/orielhq/oriel/internal/org"
+)
+
+// AccessToken is a JWT access token (RFC 9068). It prints as nothing.
+type AccessToken string
+
+// String hides the token from logs and formatted output.
+func (AccessToken) String() string { return "[access token]" }
+
+// LogValue hides the token from structured logs.
+func (AccessToken) LogValue() slog.Value { return slog.StringValue("[access token]") }
+
+// Claims are the claims of an access token (RFC 9068 §2.2), with the grant
+// and team that Oriel adds.
+type Claims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	// ClientID is the client's id where that is short (RFC 8693 §4.3) and
+	// otherwise its ClientKey, so that a token stays below 1.5 KB.
+	ClientID  string   `json:"client_id"`
+	ExpiresAt int64    `json:"exp"`
+	IssuedAt  int64    `json:"iat"`
+	TokenID   string   `json:"jti"`
+	Scope     string   `json:"scope"`
+	AuthTime  int64    `json:"auth_time,omitempty"`
+	ACR       string   `json:"acr,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
+	Grant     ID       `json:"grant"`
+	Team      string   `json:"team"`
+	Name      string   `json:"name,omitempty"`
+	Username  string   `json:"preferred_username,omitempty"`
+}
+
+// maxClientIDClaim is the longest client id that a token carries as it is.
+const maxClientIDClaim = 200
+
+// idClaims are the claims of an ID token (OpenID Connect Core §2).
+type idClaims struct {
+	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
+	Audience  string   `json:"aud"`
+	ExpiresAt int64    `json:"exp"`
+	IssuedAt  int64    `json:"iat"`
+	AuthTime  int64    `json:"auth_time,omitempty"`
+	Nonce     string   `json:"nonce,omitempty"`
+	ACR       string   `json:"acr,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Username  string   `json:"preferred_username,omitempty"`
+	Email     string   `json:"email,omitempty"`
+}
+
+// issue signs tokens for a grant that has just passed its verdict.
+func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce string, now time.Time) (Tokens, error) {
+	g := s.Grant
+	expires := a.Lifetimes.AccessExpiry(now)
+	clientID := string(s.Client.ID)
+	if len(clientID) > maxClientIDClaim {
+		clientID = string(g.Client)
+	}
+	claims := Claims{
+		Issuer: a.Issuer, Subject: string(g.Person), Audience: g.Resource, ClientID: clientID,
+		ExpiresAt: expires.Unix(), IssuedAt: now.Unix(), TokenID: rand.Text(), Scope: scopes.String(),
+		AuthTime: unixOrZero(g.AuthTime), ACR: g.ACR, AMR: g.AMR,
+		Grant: g.ID, Team: s.Team.Slug, Name: s.Person.Name, Username: s.Person.Email,
+	}
+	access, err := a.Keys.sign(typeAccessToken, claims)
+	if err != nil {
+		return Tokens{}, fmt.Errorf("sign access token: %w", err)
+	}
+	refresh, err := a.mint.refreshToken(g.ID, g.Generation)
+	if err != nil {
+		return Tokens{}, fmt.Errorf("make refresh token: %w", err)
+	}
+	t := Tokens{Access: AccessToken(access), ExpiresAt: expires, Refresh: refresh, Scopes: scopes, Grant: g.ID}
+	if scopes.Has(spec.ScopeOpenID) {
+		id := idClaims{
+			Issuer: a.Issuer, Subject: string(g.Person), Audience: string(s.Client.ID), ExpiresAt: expires.Unix(), IssuedAt: now.Unix(),
+			AuthTime: unixOrZero(g.AuthTime), Nonce: nonce, ACR: g.ACR, AMR: g.AMR,
+		}
+		id.Name, id.Username, id.Email = PersonClaims(s.Person, scopes)
+		if t.IDToken, err = a.Keys.sign(typeIDToken, id); err != nil {
+			return Tokens{}, fmt.Errorf("sign id token: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// PersonClaims returns what the scopes profile and email let a client know
+// about a person (OpenID Connect Core §5.4); "" for what they do not.
+func PersonClaims(p org.Person, scopes spec.Scopes) (name, username, email string) {
+	if scopes.Has(spec.ScopeProfile) {
+		name, username = p.Name, p.Email
+	}
+	if scopes.Has(spec.ScopeEmail) {
+		email = p.Email
+	}
+	return name, username, email
+}
+
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
