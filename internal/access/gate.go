@@ -409,7 +409,7 @@ func (c Change) concerns(s *grant.Standing) bool {
 	case RoleChanged:
 		return string(s.Team.ID) == c.ID
 	case ClientChanged:
-		return c.ID == "*" || string(s.Client.Key()) == c.ID
+		return c.ID == AnyClient || string(s.Client.Key()) == c.ID
 	case GrantChanged:
 		return string(s.Grant.ID) == c.ID
 	default:
