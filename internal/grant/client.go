@@ -52,8 +52,8 @@ func (c Client) Key() ClientKey { return c.ID.Key() }
 
 // Name returns what people see the client called.
 func (c Client) Name() string {
-	if c.Metadata.ClientName != "" {
-		return c.Metadata.ClientName
+	if c.Metadata.Name != "" {
+		return c.Metadata.Name
 	}
 	if len(c.Metadata.RedirectURIs) > 0 {
 		return c.Metadata.RedirectURIs[0].Destination()
@@ -76,5 +76,5 @@ func (c Client) Product() string {
 		}
 	}
 	slices.Sort(dest)
-	return strings.ToLower(c.Metadata.ClientName) + " → " + strings.Join(dest, ", ")
+	return strings.ToLower(c.Metadata.Name) + " → " + strings.Join(dest, ", ")
 }

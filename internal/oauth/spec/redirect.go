@@ -208,3 +208,16 @@ func (r RedirectURI) With(params url.Values) string {
 	}
 	return r.raw + "&" + query
 }
+
+// MarshalText returns the URI as it was given.
+func (r RedirectURI) MarshalText() ([]byte, error) { return []byte(r.raw), nil }
+
+// UnmarshalText reads what MarshalText wrote, by the rules of ParseRedirectURI.
+func (r *RedirectURI) UnmarshalText(b []byte) error {
+	parsed, err := ParseRedirectURI(string(b))
+	if err != nil {
+		return err
+	}
+	*r = parsed
+	return nil
+}
