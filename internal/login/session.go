@@ -1,0 +1,137 @@
+package login
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/org"
+)
+
+// Session is somebody signed in at a browser.
+type Session struct {
+	// Hash names the session without giving it away.
+	Hash   string
+	Person org.Person
+	// AuthTime is when the person last proved who they are, AMR (RFC 8176)
+	// and ACR how.
+	AuthTime time.Time
+	AMR      []string
+	ACR      string
+}
+
+// AMRPassword is the authentication method reference of a password (RFC 8176
+// §2), ACRPassword the class of a sign-in with nothing else.
+const (
+	AMRPassword = "pwd"
+	ACRPassword = "urn:oriel:acr:password"
+)
+
+// sessionIDLength is that of a session id: 256 bits and a little more, in
+// base 32.
+const sessionIDLength = 52
+
+func newSessionID() string { return rand.Text() + rand.Text() }
+
+func hashOf(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// cookieName is that of the session cookie. Under https the prefix makes the
+// browser refuse the cookie from a subdomain or without Secure (RFC 6265bis
+// §4.1.3.2).
+//
+// The prefix needs Secure, and over http on a loopback address browsers
+// disagree about that attribute: Chromium and Firefox take it there, Safari
+// and HTTP libraries do not. There the cookie does without both.
+func (d *Desk) cookieName() string {
+	if d.Site.Secure() {
+		return "__Host-oriel"
+	}
+	return "oriel"
+}
+
+// sessionHash returns the hash of the session that a request claims, "" for
+// none.
+func (d *Desk) sessionHash(r *http.Request) string {
+	c, err := r.Cookie(d.cookieName())
+	if err != nil || len(c.Value) != sessionIDLength {
+		return ""
+	}
+	return hashOf(c.Value)
+}
+
+// Session returns who is signed in. It reads the store each time: a person
+// who was disabled a moment ago has no session. Errors: ErrNoSession; any
+// other is our own fault.
+func (d *Desk) Session(r *http.Request) (Session, error) {
+	hash := d.sessionHash(r)
+	if hash == "" {
+		return Session{}, ErrNoSession
+	}
+	s, p, err := d.Store.SessionByHash(r.Context(), hash)
+	if errors.Is(err, ErrNoSession) {
+		return Session{}, ErrNoSession
+	}
+	if err != nil {
+		return Session{}, fmt.Errorf("look up session: %w", err)
+	}
+	now := d.Now()
+	if !p.Active() || !now.Before(s.ExpiresAt) || !now.Before(s.LastUsed.Add(SessionIdle)) {
+		return Session{}, ErrNoSession
+	}
+	if now.Sub(s.LastUsed) >= touchInterval {
+		if err := d.Store.TouchSession(r.Context(), hash, now); err != nil {
+			return Session{}, fmt.Errorf("note use of session: %w", err)
+		}
+	}
+	return Session{Hash: hash, Person: p, AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR}, nil
+}
+
+// begin signs a person in under a new id, so that an id known before the
+// sign-in is worth nothing after it (session fixation), and ends the session
+// that the browser had.
+func (d *Desk) begin(w http.ResponseWriter, r *http.Request, p org.Person) error {
+	now := d.Now()
+	id := newSessionID()
+	s := SessionState{
+		Hash: hashOf(id), Person: p.ID, AuthTime: now, AMR: []string{AMRPassword}, ACR: ACRPassword,
+		CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(SessionAbsolute),
+	}
+	ev := audit.Event{At: now, Actor: d.actor(p.ID, r), Kind: audit.SignedIn, Target: string(p.ID), Detail: "password"}
+	if err := d.Store.CreateSession(r.Context(), s, d.sessionHash(r), ev); err != nil {
+		return fmt.Errorf("begin session: %w", err)
+	}
+	d.setCookie(w, id, int(SessionAbsolute/time.Second))
+	return nil
+}
+
+// end ends the session of the request, if it has one.
+func (d *Desk) end(w http.ResponseWriter, r *http.Request) error {
+	hash := d.sessionHash(r)
+	if hash != "" {
+		s, _, err := d.Store.SessionByHash(r.Context(), hash)
+		if err == nil {
+			ev := audit.Event{At: d.Now(), Actor: d.actor(s.Person, r), Kind: audit.SignedOut, Target: string(s.Person)}
+			err = d.Store.EndSession(r.Context(), hash, ev)
+		}
+		if err != nil && !errors.Is(err, ErrNoSession) {
+			return fmt.Errorf("end session: %w", err)
+		}
+	}
+	d.setCookie(w, "", -1)
+	return nil
+}
+
+func (d *Desk) setCookie(w http.ResponseWriter, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: d.cookieName(), Value: value, Path: "/", MaxAge: maxAge,
+		Secure: d.Site.Secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
