@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/oauth/spec"
@@ -29,6 +30,7 @@ type Config struct {
 	Desk      *login.Desk
 	Directory *org.Directory
 	Authority *grant.Authority
+	Gate      *access.Gate
 	Clients   ClientStore
 	// Resources are the URLs that tokens can be for.
 	Resources spec.Resources
@@ -51,8 +53,8 @@ func features() spec.Features {
 // New returns the authorization server, or an error that names what Config
 // lacks.
 func New(c Config) (*Server, error) {
-	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Clients == nil || c.Now == nil {
-		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Clients and Now")
+	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Gate == nil || c.Clients == nil || c.Now == nil {
+		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients and Now")
 	}
 	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id")}
 	var err error
@@ -87,7 +89,7 @@ func (s *Server) Routes() []web.Route {
 		h := s.documents.serve(name)
 		// Clients look in all these places, by the rules of RFC 8414 §3.1 and
 		// OpenID Connect Discovery §4, and by habit with a slash at the end.
-		for _, suffix := range []string{"", spec.BareResourcePath, "/mgmt/api/v1/teams/{slug}/mcp"} {
+		for _, suffix := range []string{"", spec.BareResourcePattern, spec.TeamResourcePattern} {
 			routes = append(routes,
 				client("/.well-known/"+name+suffix, get, h),
 				client("/.well-known/"+name+suffix+"/{$}", get, h))

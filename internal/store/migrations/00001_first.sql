@@ -52,9 +52,8 @@ CREATE TABLE sessions (
     amr          TEXT NOT NULL,
     acr          TEXT NOT NULL,
     created_at   BIGINT NOT NULL,
-    last_seen_at BIGINT NOT NULL,
-    address      TEXT NOT NULL,
-    user_agent   TEXT NOT NULL
+    last_used_at BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL
 );
 CREATE INDEX sessions_by_person ON sessions (person_id);
 
