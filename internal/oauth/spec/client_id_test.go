@@ -167,6 +167,10 @@ func TestClientSecret(t *testing.T) {
 			t.Errorf("secret %q was accepted", wrong)
 		}
 	}
+	// Without its own domain the secret would begin like the id's authenticator, which everybody sees.
+	if strings.HasPrefix(s, clientMAC(testKey, "c1.x.y")[:20]) {
+		t.Error("id and secret share a domain")
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a secret was made without a key")
