@@ -33,7 +33,7 @@ func ParseClientIDURL(s string) (*url.URL, error) {
 		return nil, errors.New("client_id URL must have a name for a host, not an address")
 	case host != strings.ToLower(host):
 		return nil, errors.New("client_id URL has capitals in its host")
-	case host == "localhost" || strings.HasSuffix(strings.TrimSuffix(host, "."), ".localhost"):
+	case strings.HasSuffix("."+strings.TrimSuffix(host, "."), ".localhost"):
 		return nil, errors.New("client_id URL must not point to this computer")
 	}
 	if err := checkWebHost(host); err != nil {
