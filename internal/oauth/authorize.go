@@ -141,11 +141,7 @@ func (s *Server) readAuthorize(r *http.Request, query url.Values) (authorization
 		auth.ResponseMode = spec.ResponseModeQuery
 		return authorization{}, &redirectError{auth, spec.NewError(spec.InvalidRequest, "response_mode must be query")}
 	}
-	// A client that asks for no telemetry at all could do nothing: some send
-	// only openid, by themselves.
-	if auth.Scopes.Intersect(spec.ResourceScopes()).IsEmpty() {
-		auth.Scopes = auth.Scopes.Union(spec.DefaultScopes())
-	}
+	auth.Scopes = auth.Scopes.OrDefault()
 	return auth, nil
 }
 
