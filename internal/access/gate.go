@@ -433,3 +433,12 @@ func (c Change) concerns(s *grant.Standing) bool {
 		return c.Kind != KeyChanged
 	}
 }
+
+// EndAll ends every watched request: the server is stopping.
+func (g *Gate) EndAll() {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for w := range g.watches {
+		w.end(ErrStreamOver)
+	}
+}

@@ -9,11 +9,14 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
@@ -85,6 +88,9 @@ func (s *Server) Check() error {
 	if err := s.Lifetimes().Check(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := s.EngineMemory(); err != nil {
+		errs = append(errs, err)
+	}
 	if s.Telemetry.Retention < 24*time.Hour {
 		errs = append(errs, fmt.Errorf("--telemetry-retention %s: telemetry is kept for whole days, 24h at least", s.Telemetry.Retention))
 	}
@@ -110,6 +116,18 @@ func (s *Server) Public() (spec.PublicURL, error) {
 	}
 	return u, nil
 }
+
+// EngineMemory returns the memory of the embedded engine in bytes.
+func (s *Server) EngineMemory() (int64, error) {
+	n, err := humanize.ParseBytes(s.Telemetry.Memory)
+	if err != nil || n < minEngineMemory || n > math.MaxInt64 {
+		return 0, fmt.Errorf("--telemetry-memory %q: write it like 512MiB, %s at least", s.Telemetry.Memory, humanize.IBytes(minEngineMemory))
+	}
+	return int64(n), nil
+}
+
+// minEngineMemory is below what the engine needs to answer anything.
+const minEngineMemory = 64 << 20
 
 // Path returns a path inside the data directory.
 func (s *Store) Path(elem ...string) string {

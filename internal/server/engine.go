@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os/exec"
 	"time"
 
 	"github.com/orielhq/oriel/internal/access"
+	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
@@ -29,19 +31,47 @@ func RunEngine(ctx context.Context, s EngineSettings, parent io.Reader) error {
 	})
 }
 
-// engine starts the engine of a data directory as a child process.
-func startEngine(c Config) (*victoria.Supervisor, *victoria.Client, error) {
-	dir := c.Settings.Path(logsDir)
+// startEngine starts the engine over the data directory as a child process,
+// and a client of it. The server works without it, telemetry apart.
+func (s *Server) startEngine() error {
+	settings, err := engineSettings(&s.Settings)
+	if err != nil {
+		return err
+	}
+	s.engine, s.logs, err = superviseEngine(settings, s.Engine, s.log)
+	return err
+}
+
+func engineSettings(c *config.Server) (EngineSettings, error) {
+	dir := c.Path(logsDir)
 	socket, err := victoria.SocketPath(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("start the engine: %w", err)
+		return EngineSettings{}, err
 	}
-	memory, err := c.Settings.EngineMemory()
+	memory, err := c.EngineMemory()
 	if err != nil {
-		return nil, nil, err
+		return EngineSettings{}, err
 	}
-	settings := EngineSettings{DataDir: dir, Socket: socket, Retention: c.Settings.Telemetry.Retention, MemoryBytes: memory}
-	return nil, nil, errors.Join(err, fmt.Errorf("%v", settings))
+	return EngineSettings{DataDir: dir, Socket: socket, Retention: c.Telemetry.Retention, MemoryBytes: memory}, nil
+}
+
+// EngineCommand makes the command that runs RunEngine with the settings.
+type EngineCommand func(context.Context, EngineSettings) *exec.Cmd
+
+func superviseEngine(settings EngineSettings, command EngineCommand, log *slog.Logger) (*victoria.Supervisor, *victoria.Client, error) {
+	supervisor, err := victoria.Supervise(victoria.SupervisorConfig{
+		Command: func(ctx context.Context) *exec.Cmd { return command(ctx, settings) },
+		Socket:  settings.Socket,
+		Logger:  log,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("start the log engine: %w", err)
+	}
+	client, err := victoria.NewClient(victoria.ClientConfig{Socket: settings.Socket, Retention: settings.Retention})
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to the log engine: %w", err)
+	}
+	return supervisor, client, nil
 }
 
 // keyChecker asks the gate about ingest keys in the words of package ingest.
@@ -55,5 +85,3 @@ func (k keyChecker) CheckKey(ctx context.Context, key string) (telemetry.TenantI
 	}
 	return tenant, err
 }
-
-var _ = exec.Command

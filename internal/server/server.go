@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os/exec"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,7 +70,7 @@ type Config struct {
 	// Logs receives Oriel's own log records, beside the telemetry store.
 	Logs slog.Handler
 	// Engine makes the command that runs RunEngine in a process of its own.
-	Engine func(ctx context.Context, s EngineSettings) *exec.Cmd
+	Engine EngineCommand
 	// Version is shown to clients and in the logs.
 	Version string
 }
