@@ -192,10 +192,16 @@ type Connection struct {
 // SignedOutPage says that the session is over.
 type SignedOutPage struct{}
 
-func (p SignInPage) frame() frame  { return frame{Name: "signin", Title: "Sign in"} }
-func (p SetupPage) frame() frame   { return frame{Name: "setup", Title: "Create the owner account"} }
-func (p ConsentPage) frame() frame { return frame{Name: "consent", Title: "Allow access?"} }
-func (p ReturnPage) frame() frame  { return frame{Name: "return", Title: "Returning to the app"} }
+func (p SignInPage) frame() frame { return frame{Name: "signin", Title: "Sign in"} }
+func (p SetupPage) frame() frame { return frame{Name: "setup", Title: "Create the owner account"} }
+
+func (p ConsentPage) frame() frame {
+	return frame{Name: "consent", Title: DisplayName(p.Client.Name) + " asks for access"}
+}
+
+func (p ReturnPage) frame() frame {
+	return frame{Name: "return", Title: "Returning to " + DisplayName(p.ClientName)}
+}
 func (p ProblemPage) frame() frame { return frame{Name: "problem", Title: p.Title} }
 func (p StartPage) frame() frame {
 	return frame{Name: "start", Title: "Start", Account: &p.Account, Current: "/"}
@@ -243,6 +249,7 @@ func NewPages() (*Pages, error) {
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
 			return formField{label, name, kind, value, auto, hint, problem}
 		},
+		"problem": func(errs map[string]string, field string) string { return errs[field] },
 	}
 	for _, page := range []Page{
 		SignInPage{}, SetupPage{}, ConsentPage{}, ReturnPage{}, ProblemPage{}, StartPage{}, ConnectionsPage{}, SignedOutPage{},
