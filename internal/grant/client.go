@@ -18,10 +18,15 @@ type ClientID string
 // tokens: self-contained ids are hundreds of bytes long.
 type ClientKey string
 
+const (
+	clientKeyPrefix = "cl_"
+	clientKeyLength = len(clientKeyPrefix) + 24 // 120 bits in base 32
+)
+
 // Key returns the client's short name.
 func (id ClientID) Key() ClientKey {
 	sum := sha256.Sum256([]byte(id))
-	return ClientKey("cl_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15])))
+	return ClientKey(clientKeyPrefix + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15])))
 }
 
 // ClientKind says how a client is known.
@@ -77,4 +82,12 @@ func (c Client) Product() string {
 	}
 	slices.Sort(dest)
 	return strings.ToLower(c.Metadata.Name) + " → " + strings.Join(dest, ", ")
+}
+
+// ParseClientKey takes a client's key, or its client_id, and returns the key.
+func ParseClientKey(s string) ClientKey {
+	if strings.HasPrefix(s, clientKeyPrefix) && len(s) == clientKeyLength {
+		return ClientKey(s)
+	}
+	return ClientID(s).Key()
 }

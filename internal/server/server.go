@@ -5,12 +5,14 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +40,10 @@ const (
 	storeFile = "oriel.db"
 	logsDir   = "telemetry/logs"
 )
+
+// otlpLogsPath is where OTLP exporters send logs (OTLP specification,
+// "OTLP/HTTP Request").
+const otlpLogsPath = "/v1/logs"
 
 const (
 	// maxHeaderBytes bounds a request's header: self-contained client ids of
@@ -116,7 +122,7 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.public, err = s.Settings.Public(); err != nil {
 		return nil, err
 	}
-	s.self = ingest.NewSelfHandler(c.Logs, ingest.SelfConfig{Version: c.Version, Now: c.Now})
+	s.self = ingest.NewSelfHandler(c.Logs, ingest.SelfConfig{Version: c.Version, Host: hostName(), InstanceID: rand.Text()[:12]})
 	s.log = slog.New(s.self)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.openState(ctx); err != nil {
@@ -200,7 +206,7 @@ func (s *Server) mount() error {
 	}
 	con, err := console.New(console.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + ingest.LogsPath,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath,
 	})
 	if err != nil {
 		return err
@@ -228,7 +234,7 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, as.Routes()...)
 	s.routes = append(s.routes, con.Routes()...)
 	s.routes = append(s.routes, mcp.Routes()...)
-	s.routes = append(s.routes, web.Route{Pattern: "POST " + ingest.LogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()
 	web.Mount(mux, s.routes)
@@ -378,4 +384,13 @@ func (s *Server) followSelfTeam(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// hostName returns what the machine calls itself, "" where it does not say.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
