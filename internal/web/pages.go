@@ -193,7 +193,7 @@ type Connection struct {
 type SignedOutPage struct{}
 
 func (p SignInPage) frame() frame { return frame{Name: "signin", Title: "Sign in"} }
-func (p SetupPage) frame() frame { return frame{Name: "setup", Title: "Create the owner account"} }
+func (p SetupPage) frame() frame  { return frame{Name: "setup", Title: "Create the owner account"} }
 
 func (p ConsentPage) frame() frame {
 	return frame{Name: "consent", Title: DisplayName(p.Client.Name) + " asks for access"}
