@@ -10,6 +10,7 @@ import (
 
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -18,12 +19,14 @@ func (c *Console) connections(w http.ResponseWriter, r *http.Request, s login.Se
 	if err != nil {
 		return err
 	}
+	members, err := c.Directory.Memberships(r.Context(), s.Person.ID)
+	if err != nil {
+		return fmt.Errorf("list memberships: %w", err)
+	}
 	page := web.ConnectionsPage{Account: account(s), Now: c.Now(), Notice: c.notice(r), MCPURL: c.MCPURL}
 	for _, con := range list {
 		shown := c.shown(con)
-		if shown.Trouble, err = c.trouble(r, con); err != nil {
-			return err
-		}
+		shown.Trouble = trouble(con, members)
 		page.Connections = append(page.Connections, shown)
 	}
 	return c.Site.Render(w, http.StatusOK, page)
@@ -91,20 +94,15 @@ func days(d time.Duration) string {
 }
 
 // trouble says why a living connection gives nothing at present.
-func (c *Console) trouble(r *http.Request, con grant.Connection) (string, error) {
-	if con.Client.Blocked {
-		return "An administrator has blocked this integration, so it gives nothing at present.", nil
+func trouble(con grant.Connection, members []org.Member) string {
+	inTeam := slices.ContainsFunc(members, func(m org.Member) bool { return m.Team.ID == con.Team.ID })
+	switch {
+	case con.Client.Blocked:
+		return "An administrator has blocked this integration, so it gives nothing at present."
+	case !inTeam:
+		return "You are no longer a member of this team, so it gives nothing at present."
 	}
-	members, err := c.Directory.Memberships(r.Context(), con.Person.ID)
-	if err != nil {
-		return "", fmt.Errorf("list memberships: %w", err)
-	}
-	for _, m := range members {
-		if m.Team.ID == con.Team.ID {
-			return "", nil
-		}
-	}
-	return "You are no longer a member of this team, so it gives nothing at present.", nil
+	return ""
 }
 
 // disconnect ends one of the person's own connections. Somebody else's is

@@ -50,8 +50,8 @@ func (c *Console) startPage(r *http.Request, s login.Session) (web.StartPage, er
 
 // createTeam adds a team and makes the owner who asked for it its admin.
 func (c *Console) createTeam(w http.ResponseWriter, r *http.Request, s login.Session) error {
-	if err := r.ParseForm(); err != nil {
-		return fmt.Errorf("read form: %w", err)
+	if err := web.ReadForm(r); err != nil {
+		return err
 	}
 	ctx, by := r.Context(), c.actor(s, r)
 	name := strings.TrimSpace(r.PostForm.Get("name"))

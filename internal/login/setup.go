@@ -84,8 +84,8 @@ func (d *Desk) showSetup(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return formError(err)
+	if err := web.ReadForm(r); err != nil {
+		return err
 	}
 	ctx, f := r.Context(), r.PostForm
 	if err := d.checkSetupToken(ctx, f.Get("token")); err != nil {
