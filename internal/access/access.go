@@ -155,10 +155,14 @@ const (
 	PersonChanged ChangeKind = "person"
 	MemberChanged ChangeKind = "member" // id: person
 	RoleChanged   ChangeKind = "role"   // id: team
-	ClientChanged ChangeKind = "client" // id: client key, or "*" for a whole product
+	ClientChanged ChangeKind = "client" // id: client key, or AnyClient
 	GrantChanged  ChangeKind = "grant"
 	KeyChanged    ChangeKind = "key" // id: key hash
 )
+
+// AnyClient is the id of a change that may concern every client: a product was
+// blocked or unblocked.
+const AnyClient = "*"
 
 // Change is one entry of the change feed.
 type Change struct {

@@ -141,40 +141,56 @@ func (g *Gate) Current() error {
 //
 // For a token seen before, on a grant seen before, it makes no query.
 func (g *Gate) Check(ctx context.Context, token grant.AccessToken, at spec.Resource) (*Caller, error) {
-	v, err := g.verify(token)
+	c, audience, err := g.check(ctx, token)
 	if err != nil {
 		return nil, err
+	}
+	// RFC 8707 §2 and RFC 9068 §4: a token for one resource opens no other.
+	if audience != at.URL() || c.standing.Grant.Resource != at.URL() {
+		return nil, &RefusedError{Reason: "the access token is for another resource"}
+	}
+	if slug := at.TeamSlug(); slug != "" && c.standing.Team.Slug != slug {
+		return nil, &RefusedError{Reason: "the access token is for another team"}
+	}
+	return c, nil
+}
+
+// CheckAny is Check for endpoints of the authorization server itself, which
+// any of its tokens opens. Errors are those of Check.
+func (g *Gate) CheckAny(ctx context.Context, token grant.AccessToken) (*Caller, error) {
+	c, _, err := g.check(ctx, token)
+	return c, err
+}
+
+// check does all of Check but for the resource.
+func (g *Gate) check(ctx context.Context, token grant.AccessToken) (c *Caller, audience string, err error) {
+	v, err := g.verify(token)
+	if err != nil {
+		return nil, "", err
 	}
 	now := g.Now()
 	// No leeway: the hour is the hour, and the clock that issued the token is
 	// the one that checks it.
 	if !now.Before(v.expires) {
-		return nil, &RefusedError{Reason: "the access token has expired"}
+		return nil, "", &RefusedError{Reason: "the access token has expired"}
 	}
 	if v.claims.IssuedAt > now.Add(clockLeeway).Unix() {
-		return nil, &RefusedError{Reason: "the access token is not valid yet"}
-	}
-	// RFC 8707 §2 and RFC 9068 §4: a token for one resource opens no other.
-	if v.claims.Audience != at.URL() {
-		return nil, &RefusedError{Reason: "the access token is for another resource"}
+		return nil, "", &RefusedError{Reason: "the access token is not valid yet"}
 	}
 	if err := g.keepUp(ctx); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	s, err := g.standing(ctx, v.claims.Grant)
 	if errors.Is(err, grant.ErrNotFound) {
-		return nil, &RefusedError{Reason: "the grant does not exist"}
+		return nil, "", &RefusedError{Reason: "the grant does not exist"}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read standing of grant %s: %w", v.claims.Grant, err)
-	}
-	if s.Grant.Resource != at.URL() || (at.TeamSlug() != "" && s.Team.Slug != at.TeamSlug()) {
-		return nil, &RefusedError{Reason: "the grant is for another resource"}
+		return nil, "", fmt.Errorf("read standing of grant %s: %w", v.claims.Grant, err)
 	}
 	if err := s.Verdict(now, g.Lifetimes); err != nil {
-		return nil, &RefusedError{Reason: err.Error()}
+		return nil, "", &RefusedError{Reason: err.Error()}
 	}
-	return &Caller{standing: s, scopes: v.scopes, expires: v.expires}, nil
+	return &Caller{standing: s, scopes: v.scopes, expires: v.expires}, v.claims.Audience, nil
 }
 
 // clockLeeway tolerates replicas whose clocks differ a little.
@@ -409,11 +425,20 @@ func (c Change) concerns(s *grant.Standing) bool {
 	case RoleChanged:
 		return string(s.Team.ID) == c.ID
 	case ClientChanged:
-		return c.ID == "*" || string(s.Client.Key()) == c.ID
+		return c.ID == AnyClient || string(s.Client.Key()) == c.ID
 	case GrantChanged:
 		return string(s.Grant.ID) == c.ID
 	default:
 		// A kind written by a newer version may mean anything.
 		return c.Kind != KeyChanged
+	}
+}
+
+// EndAll ends every watched request: the server is stopping.
+func (g *Gate) EndAll() {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for w := range g.watches {
+		w.end(ErrStreamOver)
 	}
 }

@@ -2,8 +2,12 @@ package grant
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
@@ -317,4 +321,33 @@ func (a *Authority) BlockClient(ctx context.Context, key ClientKey, blocked bool
 		return "", fmt.Errorf("block client %s: %w", key, err)
 	}
 	return c.Product(), nil
+}
+
+// RegisterClient stores a client that an administrator vouches for. The
+// secret of a confidential one is returned once and kept as its hash.
+func (a *Authority) RegisterClient(ctx context.Context, name string, redirectURIs []string, confidential bool, by audit.Actor) (Client, string, error) {
+	meta := spec.ClientMetadata{
+		Name: name, GrantTypes: []string{spec.GrantAuthorizationCode, spec.GrantRefreshToken},
+		ResponseTypes: []string{spec.ResponseTypeCode}, TokenEndpointAuthMethod: spec.AuthNone,
+	}
+	for _, text := range redirectURIs {
+		u, err := spec.ParseRedirectURI(text)
+		if err != nil {
+			return Client{}, "", fmt.Errorf("redirect URI %q: %w", text, err)
+		}
+		meta.RedirectURIs = append(meta.RedirectURIs, u)
+	}
+	c := Client{ID: ClientID("reg_" + strings.ToLower(rand.Text())), Kind: Registered, Metadata: meta, CreatedAt: a.Now()}
+	var secret string
+	if confidential {
+		c.Metadata.TokenEndpointAuthMethod = spec.AuthBasic
+		secret = rand.Text() + rand.Text()
+		sum := sha256.Sum256([]byte(secret))
+		c.SecretHash = hex.EncodeToString(sum[:])
+	}
+	ev := audit.Event{At: c.CreatedAt, Actor: by, Kind: audit.ClientRegistered, Target: string(c.Key()), Detail: name}
+	if err := a.Store.SaveClient(ctx, c, ev); err != nil {
+		return Client{}, "", fmt.Errorf("register client: %w", err)
+	}
+	return c, secret, nil
 }

@@ -18,10 +18,15 @@ type ClientID string
 // tokens: self-contained ids are hundreds of bytes long.
 type ClientKey string
 
+const (
+	clientKeyPrefix = "cl_"
+	clientKeyLength = len(clientKeyPrefix) + 24 // 120 bits in base 32
+)
+
 // Key returns the client's short name.
 func (id ClientID) Key() ClientKey {
 	sum := sha256.Sum256([]byte(id))
-	return ClientKey("cl_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15])))
+	return ClientKey(clientKeyPrefix + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15])))
 }
 
 // ClientKind says how a client is known.
@@ -52,8 +57,8 @@ func (c Client) Key() ClientKey { return c.ID.Key() }
 
 // Name returns what people see the client called.
 func (c Client) Name() string {
-	if c.Metadata.ClientName != "" {
-		return c.Metadata.ClientName
+	if c.Metadata.Name != "" {
+		return c.Metadata.Name
 	}
 	if len(c.Metadata.RedirectURIs) > 0 {
 		return c.Metadata.RedirectURIs[0].Destination()
@@ -76,5 +81,13 @@ func (c Client) Product() string {
 		}
 	}
 	slices.Sort(dest)
-	return strings.ToLower(c.Metadata.ClientName) + " → " + strings.Join(dest, ", ")
+	return strings.ToLower(c.Metadata.Name) + " → " + strings.Join(dest, ", ")
+}
+
+// ParseClientKey takes a client's key, or its client_id, and returns the key.
+func ParseClientKey(s string) ClientKey {
+	if strings.HasPrefix(s, clientKeyPrefix) && len(s) == clientKeyLength {
+		return ClientKey(s)
+	}
+	return ClientID(s).Key()
 }

@@ -60,6 +60,9 @@ type LogQuery struct {
 	Start, End time.Time
 	// Limit is the most rows wanted, newest first; 0 means the budget's.
 	Limit int
+	// CountTotal asks for LogResult.Total, at the price of a second query
+	// where there are more rows than Limit.
+	CountTotal bool
 }
 
 // LogResult is the answer to a LogQuery.
@@ -85,7 +88,8 @@ type Logs interface {
 // Writer stores records. Implementations are safe for concurrent use.
 type Writer interface {
 	// WriteLogs stores the records for the tenant and returns when the engine
-	// has accepted all of them. Errors: ErrUnavailable, or the context's
-	// error; after an error some of the batch may have been stored.
+	// has accepted all of them. Errors: *RejectedError where some records can
+	// never be stored and all others were; ErrUnavailable, or the context's
+	// error, after which some of the batch may have been stored.
 	WriteLogs(ctx context.Context, tenant TenantID, batch []LogRecord) error
 }

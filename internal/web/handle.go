@@ -293,3 +293,9 @@ func (w *recorder) Flush() {
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *recorder) statusCode() int { return cmp.Or(w.status, http.StatusOK) }
+
+// TooLarge says whether err means that a body went over its limit.
+func TooLarge(err error) bool {
+	_, ok := errors.AsType[*http.MaxBytesError](err)
+	return ok
+}

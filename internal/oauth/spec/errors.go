@@ -117,23 +117,24 @@ func StatusOf(code string) int {
 // and at most 400 bytes. Double quotes become single ones, a backslash becomes a slash, line ends and tabs a space,
 // anything else a question mark.
 func Describe(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if b.Len() >= maxDescriptionBytes {
-			break
-		}
+	s = printable(s)
+	return s[:min(len(s), maxDescriptionBytes)]
+}
+
+// printable is Describe without the limit. Its characters need no escape between the double quotes of a header, and
+// none of them can end the quote or the line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '"':
-			b.WriteByte('\'')
+			return '\''
 		case r == '\\':
-			b.WriteByte('/')
+			return '/'
 		case r == '\n' || r == '\r' || r == '\t':
-			b.WriteByte(' ')
+			return ' '
 		case r < 0x20 || r > 0x7e:
-			b.WriteByte('?')
-		default:
-			b.WriteRune(r)
+			return '?'
 		}
-	}
-	return b.String()
+		return r
+	}, s)
 }

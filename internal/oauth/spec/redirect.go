@@ -37,7 +37,6 @@ var refusedSchemes = []string{
 	"view-source", "filesystem", "feed", "pcast", "mhtml", "mk", "its", "jar", "cid", "mid", "unsafe", "null",
 	// Insides of browsers.
 	"resource", "res", "moz", "opera", "brave", "vivaldi", "edge", "safari", "microsoft-edge", "devtools", "isolated-app",
-	"externalfile", "distribution", "cap", "capacitor", "app", "tauri", "ionic",
 	// Local and remote files.
 	"file", "content", "android-app", "android-resource", "intent", "intents", "shell", "smb", "cifs", "nfs", "afp", "dav",
 	"davs", "webdav", "ftp", "ftps", "sftp", "tftp", "scp", "rsync", "ipfs", "ipns", "magnet", "torrent",
@@ -52,13 +51,12 @@ var refusedSchemes = []string{
 	// Handlers that run or configure things.
 	"search", "search-ms", "hcp", "help", "cmd", "powershell", "pwsh", "terminal", "applescript", "shortcuts", "workflow",
 	"automator", "prefs", "app-prefs", "app-settings", "jnlp", "jnlps", "steam", "bluetooth", "onenote", "onenote-cmd",
-	"nodejs", "node", "php", "phar", "zip", "expect", "ogg", "glob", "compress.zlib", "netdoc", "jmx", "rmi",
 	// Names, not places.
 	"urn", "acct", "tag", "did", "doi", "info", "openpgp4fpr", "localhost",
 }
 
 // refusedSchemePrefixes are families of such schemes: browsers' insides, and Windows' and Apple's handlers.
-var refusedSchemePrefixes = []string{"chrome", "moz-", "ms-", "edge-", "x-apple", "x-man-page", "x-help", "safari-", "web+", "ext+", "itms-", "intent+", "javascript", "vbscript"}
+var refusedSchemePrefixes = []string{"chrome", "moz-", "ms-", "edge-", "x-apple", "x-man-page", "x-help", "safari-", "web+", "ext+", "itms-", "intent+"}
 
 // refusedScheme reports whether a lower-case scheme is never a redirect target.
 func refusedScheme(scheme string) bool {
@@ -209,4 +207,17 @@ func (r RedirectURI) With(params url.Values) string {
 		return r.raw + query
 	}
 	return r.raw + "&" + query
+}
+
+// MarshalText returns the URI as it was given.
+func (r RedirectURI) MarshalText() ([]byte, error) { return []byte(r.raw), nil }
+
+// UnmarshalText reads what MarshalText wrote, by the rules of ParseRedirectURI.
+func (r *RedirectURI) UnmarshalText(b []byte) error {
+	parsed, err := ParseRedirectURI(string(b))
+	if err != nil {
+		return err
+	}
+	*r = parsed
+	return nil
 }

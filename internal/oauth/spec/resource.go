@@ -20,6 +20,12 @@ const (
 	maxSlugBytes = 63
 )
 
+// Patterns of the paths of resources, as http.ServeMux takes them.
+const (
+	BareResourcePattern = bareResourcePath
+	TeamResourcePattern = teamResourcePrefix + "{slug}/mcp"
+)
+
 // PublicURL is the origin under which people and clients reach this server. It is also the issuer: one string,
 // without a trailing slash, everywhere. The zero value is no origin.
 type PublicURL struct{ origin string }

@@ -1,0 +1,121 @@
+// Command oriel lets AI assistants read a team's telemetry as the person who
+// asks: it serves, and it administers. "oriel --help" lists the commands.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/orielhq/oriel/internal/config"
+)
+
+// cli is the command line: one field for each command.
+type cli struct {
+	Config kong.ConfigFlag `help:"Settings file (YAML); flags and the environment are stronger." env:"ORIEL_CONFIG" placeholder:"FILE"`
+
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	User    userCommand    `cmd:"" help:"People: add, disable, enable, list."`
+	Team    teamCommand    `cmd:"" help:"Teams: add, list."`
+	Member  memberCommand  `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
+	Role    roleCommand    `cmd:"" help:"Roles of a team and their permissions: set, list."`
+	Key     keyCommand     `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
+	Grant   grantCommand   `cmd:"" help:"Connections of assistants: list, revoke."`
+	Client  clientCommand  `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
+	Import  importCommand  `cmd:"" help:"Bring log files into a team."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+	Engine  engineCommand  `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
+}
+
+// environment is what commands need of the outside.
+type environment struct {
+	ctx            context.Context
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(&environment{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns the exit code: 0, 1 for a command
+// that failed, 2 for one that could not be understood.
+func run(env *environment, args []string) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("oriel"),
+		kong.Description("Oriel lets AI assistants read your team's logs, traces and metrics, as the person who asks and never more than that person may see."),
+		kong.Writers(env.stdout, env.stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.Configuration(config.Load),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ShortUsageOnError(),
+		kong.UsageOnMissing(),
+		kong.Bind(env),
+	)
+	if err != nil {
+		fmt.Fprintf(env.stderr, "oriel: %v\n", err)
+		return 2
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // --help has been answered
+	}
+	if err != nil {
+		fmt.Fprintf(env.stderr, "oriel: %v (see \"oriel %s--help\")\n", err, commandOf(args))
+		return 2
+	}
+	if err := parsed.Run(env); err != nil {
+		fmt.Fprintf(env.stderr, "oriel: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// commandOf returns the leading words of a command line that name a command,
+// for a hint.
+func commandOf(args []string) string {
+	var words string
+	for _, a := range args {
+		if len(a) == 0 || a[0] == '-' {
+			break
+		}
+		words += a + " "
+	}
+	return words
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(env *environment) error {
+	_, err := fmt.Fprintln(env.stdout, "oriel", version())
+	return err
+}
+
+// version is that of the module, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,47 @@
+package oauth
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/orielhq/oriel/internal/oauth/spec"
+	"github.com/orielhq/oriel/internal/web"
+)
+
+// register is the dynamic client registration endpoint (RFC 7591 §3). It
+// stores nothing: the client id carries the metadata, authenticated with a
+// key of ours, until somebody consents. A flood of registrations therefore
+// has nothing to fill, and no registration can be lost.
+func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
+	if typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || typ != "application/json" {
+		return spec.NewError(spec.InvalidClientMetadata, "the request must be JSON (Content-Type: application/json)").
+			WithStatus(http.StatusUnsupportedMediaType)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("read registration: %w", err)
+	}
+	meta, err := spec.ParseRegistration(body)
+	if err != nil {
+		return err
+	}
+	meta = meta.WithGrantTypes(features().GrantTypes())
+	var nonce [8]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return fmt.Errorf("make client id: %w", err)
+	}
+	now := s.Now()
+	id, err := spec.EncodeClientID(s.clientKey, meta, nonce, now)
+	if err != nil {
+		return err
+	}
+	var secret string
+	if meta.NeedsSecret() {
+		secret = spec.ClientSecret(s.clientKey, id)
+	}
+	w.Header().Set("Pragma", "no-cache") // RFC 7591 §3.2.1's example, for very old caches
+	return web.WriteJSON(w, http.StatusCreated, spec.NewRegistrationResponse(id, secret, meta, now))
+}

@@ -1,0 +1,87 @@
+package spec
+
+import (
+	"errors"
+	"strings"
+)
+
+// maxBearerBytes bounds an access token in a header; ours are under 2 KiB.
+const maxBearerBytes = 8 << 10
+
+// ErrNoBearer says that a request carries no bearer token at all. Its challenge has no error (RFC 6750 §3.1).
+var ErrNoBearer = errors.New("the request has no bearer token")
+
+// ParseBearer returns the token of the Authorization header (RFC 6750 §2.1): exactly one header, the scheme in any
+// case, one token of at most 8 KiB in the characters of token68 (RFC 9110 §11.2). No header, or one with another scheme, is
+// ErrNoBearer; everything else is *Error with invalid_token. Tokens in the query or the body are never looked for.
+func ParseBearer(authorization []string) (string, error) {
+	if len(authorization) == 0 {
+		return "", ErrNoBearer
+	}
+	if len(authorization) > 1 {
+		// Two readers might take two different ones.
+		return "", NewError(InvalidToken, "there is more than one Authorization header")
+	}
+	scheme, token, ok := strings.Cut(authorization[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrNoBearer
+	}
+	token = strings.Trim(token, " ")
+	switch {
+	case !ok || token == "":
+		return "", NewError(InvalidToken, "the Authorization header has no token")
+	case len(token) > maxBearerBytes:
+		return "", NewError(InvalidToken, "the token is too long")
+	case !isToken68(token):
+		return "", NewError(InvalidToken, "the token is malformed")
+	}
+	return token, nil
+}
+
+func isToken68(s string) bool {
+	s = strings.TrimRight(s, "=")
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) && !strings.ContainsRune("-._~+/", rune(s[i])) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Challenge is the content of a WWW-Authenticate header of a protected resource (RFC 6750 §3, RFC 9728 §5.1). Empty
+// members are left out.
+type Challenge struct {
+	Error            *Error // nil when the request had no token
+	ResourceMetadata string // URL of the resource's metadata
+	Scope            Scopes
+}
+
+// Bearer returns the challenge with the scheme Bearer.
+func (c Challenge) Bearer() string { return c.build("Bearer", "") }
+
+// DPoP returns the challenge with the scheme DPoP and the accepted proof algorithms (RFC 9449 §7.1).
+func (c Challenge) DPoP() string { return c.build("DPoP", strings.Join(signingAlgorithms(), " ")) }
+
+// BasicChallenge is the challenge for a client whose Basic authentication failed (RFC 6749 §5.2, RFC 7617 §2).
+const BasicChallenge = `Basic realm="oauth", charset="UTF-8"`
+
+func (c Challenge) build(scheme, algs string) string {
+	var b strings.Builder
+	b.WriteString(scheme)
+	sep := " "
+	add := func(name, value string) {
+		if value == "" {
+			return
+		}
+		b.WriteString(sep + name + `="` + printable(value) + `"`)
+		sep = ", "
+	}
+	if c.Error != nil {
+		add("error", c.Error.Code)
+		add("error_description", c.Error.Description)
+	}
+	add("resource_metadata", c.ResourceMetadata)
+	add("scope", c.Scope.String())
+	add("algs", algs)
+	return b.String()
+}

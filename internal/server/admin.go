@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/store"
+)
+
+// Admin is what the administration commands work with. They open the same
+// store as the server, whether it runs or not; a running server follows what
+// they change through the change feed.
+type Admin struct {
+	Directory *org.Directory
+	Authority *grant.Authority
+	db        *store.DB
+}
+
+// OpenAdmin opens the store of a data directory. Close it after use.
+func OpenAdmin(ctx context.Context, c config.Store) (*Admin, error) {
+	master, err := c.Prepare()
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, store.Config{Path: c.Path(storeFile)})
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAdmin(ctx, db, master)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return a, nil
+}
+
+func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin, error) {
+	keys, err := grant.OpenKeyring(ctx, db, master, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	// The commands end grants and list them; they issue no tokens, so the
+	// issuer is never written anywhere.
+	authority, err := grant.New(grant.Config{
+		Store: db, Keys: keys, Master: master, Issuer: "administration", Lifetimes: grant.DefaultLifetimes(), Now: time.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return &Admin{Directory: org.NewDirectory(db, time.Now), Authority: authority, db: db}, nil
+}
+
+// Close closes the store.
+func (a *Admin) Close() error { return a.db.Close() }

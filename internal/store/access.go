@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/orielhq/oriel/internal/access"
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+var _ access.Source = (*DB)(nil)
+
+// ChangesAfter implements access.Source. A negative seq asks for the newest
+// sequence number alone.
+func (db *DB) ChangesAfter(ctx context.Context, seq int64) ([]access.Change, int64, error) {
+	if seq < 0 {
+		var newest int64
+		if err := db.read.QueryRowContext(ctx, "SELECT COALESCE(max(seq), 0) FROM changes").Scan(&newest); err != nil {
+			return nil, 0, fmt.Errorf("read the newest change: %w", err)
+		}
+		return nil, newest, nil
+	}
+	changes, err := query(ctx, db.read, func(rows *sql.Rows) (access.Change, error) {
+		var c access.Change
+		err := rows.Scan(&c.Seq, &c.Kind, &c.ID)
+		return c, err
+	}, "SELECT seq, kind, id FROM changes WHERE seq > $1 ORDER BY seq", seq)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read changes: %w", err)
+	}
+	if len(changes) > 0 {
+		seq = changes[len(changes)-1].Seq
+	}
+	return changes, seq, nil
+}
+
+// Head implements access.Source.
+func (db *DB) Head() int64 { return db.head.Load() }
+
+// Committed implements access.Source.
+func (db *DB) Committed() <-chan struct{} { return db.committed }
+
+// TenantOfKey implements access.Source.
+func (db *DB) TenantOfKey(ctx context.Context, hash string) (telemetry.TenantID, error) {
+	var tenant telemetry.TenantID
+	err := db.read.QueryRowContext(ctx, `SELECT teams.tenant FROM ingest_keys JOIN teams ON teams.id = ingest_keys.team_id
+		WHERE ingest_keys.hash = $1 AND ingest_keys.revoked_at = 0`, hash).Scan(&tenant)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, org.ErrKeyNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read key: %w", err)
+	}
+	return tenant, nil
+}
+
+// SweepChanges forgets changes older than before, but never the newest: its
+// number must not be given out again.
+func (db *DB) SweepChanges(ctx context.Context, before time.Time) error {
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec("DELETE FROM changes WHERE at < $1 AND seq < (SELECT max(seq) FROM changes)", millis(before))
+		if err != nil {
+			return fmt.Errorf("sweep changes: %w", err)
+		}
+		return nil
+	})
+}
