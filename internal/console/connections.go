@@ -15,7 +15,7 @@ import (
 )
 
 func (c *Console) connections(w http.ResponseWriter, r *http.Request, s login.Session) error {
-	list, err := c.Grants.Connections(r.Context(), grant.ConnectionFilter{Person: s.Person.ID})
+	list, err := c.Authority.Connections(r.Context(), grant.ConnectionFilter{Person: s.Person.ID})
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func verifiedHost(client grant.Client) string {
 
 // ends says when a connection ends by itself.
 func (c *Console) ends(g grant.Grant) string {
-	l := c.Grants.Lifetimes
+	l := c.Authority.Lifetimes
 	var when []string
 	if l.Absolute > 0 {
 		when = append(when, "on "+g.CreatedAt.Add(l.Absolute).UTC().Format("2 January 2006"))
@@ -109,7 +109,7 @@ func trouble(con grant.Connection, members []org.Member) string {
 // answered like one that does not exist.
 func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, s login.Session) error {
 	ctx, id := r.Context(), grant.ID(r.PathValue("id"))
-	list, err := c.Grants.Connections(ctx, grant.ConnectionFilter{Person: s.Person.ID})
+	list, err := c.Authority.Connections(ctx, grant.ConnectionFilter{Person: s.Person.ID})
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, s login.Ses
 			Links: []web.Link{{Text: "Connections", URL: "/connections"}},
 		}
 	}
-	if err := c.Grants.EndGrant(ctx, id, "disconnected by the person", c.actor(s, r)); err != nil {
+	if err := c.Authority.EndGrant(ctx, id, "disconnected by the person", c.actor(s, r)); err != nil {
 		return err
 	}
 	words := fmt.Sprintf("%s is disconnected. Its next request is refused.", web.DisplayName(list[i].Client.Name()))

@@ -26,7 +26,7 @@ type Config struct {
 	Site      *web.Site
 	Desk      *login.Desk
 	Directory *org.Directory
-	Grants    *grant.Authority
+	Authority *grant.Authority
 	// MCPURL is what assistants connect to: the resource that is bound to no
 	// team.
 	MCPURL string
@@ -41,8 +41,8 @@ type Console struct{ Config }
 
 // New returns a Console, or an error that names what Config lacks.
 func New(c Config) (*Console, error) {
-	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Grants == nil || c.MCPURL == "" || c.Now == nil || c.Logger == nil {
-		return nil, errors.New("console: Config needs Site, Desk, Directory, Grants, MCPURL, Now and Logger")
+	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.MCPURL == "" || c.Now == nil || c.Logger == nil {
+		return nil, errors.New("console: Config needs Site, Desk, Directory, Authority, MCPURL, Now and Logger")
 	}
 	return &Console{c}, nil
 }

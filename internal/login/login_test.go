@@ -10,7 +10,9 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,8 +22,8 @@ import (
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/login"
-	"github.com/orielhq/oriel/internal/login/logintest"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/store"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -49,6 +51,72 @@ func (c *clock) turn(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
+// watchedStore is the real store; it remembers the events of sessions, and
+// how many sessions there are.
+type watchedStore struct {
+	*store.DB
+	mu       sync.Mutex // guards all below
+	events   []audit.Event
+	sessions map[string]bool
+}
+
+func openStore(t *testing.T) *watchedStore {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "oriel.db"), Unsafe: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &watchedStore{DB: db, sessions: make(map[string]bool)}
+}
+
+func (w *watchedStore) CreateSession(ctx context.Context, s login.SessionState, replaces string, ev audit.Event) error {
+	err := w.DB.CreateSession(ctx, s, replaces, ev)
+	w.note(err, ev, func() {
+		delete(w.sessions, replaces)
+		w.sessions[s.Hash] = true
+	})
+	return err
+}
+
+func (w *watchedStore) EndSession(ctx context.Context, hash string, ev audit.Event) error {
+	err := w.DB.EndSession(ctx, hash, ev)
+	w.note(err, ev, func() { delete(w.sessions, hash) })
+	return err
+}
+
+func (w *watchedStore) RecordEvent(ctx context.Context, ev audit.Event) error {
+	err := w.DB.RecordEvent(ctx, ev)
+	w.note(err, ev, func() {})
+	return err
+}
+
+func (w *watchedStore) note(err error, ev audit.Event, change func()) {
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, ev)
+	change()
+}
+
+func (w *watchedStore) Events() []audit.Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
+}
+
+func (w *watchedStore) Sessions() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.sessions)
+}
+
 // logBuffer can be read while a request still writes its line.
 type logBuffer struct {
 	mu sync.Mutex
@@ -73,7 +141,7 @@ type house struct {
 	url       string
 	desk      *login.Desk
 	directory *org.Directory
-	store     *logintest.Memory
+	store     *watchedStore
 	clock     *clock
 	log       *logBuffer
 }
@@ -84,7 +152,7 @@ func newHouse(t *testing.T) *house {
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	h := &house{
-		t: t, url: srv.URL, store: logintest.NewMemory(), log: new(logBuffer),
+		t: t, url: srv.URL, store: openStore(t), log: new(logBuffer),
 		clock: &clock{t: time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)},
 	}
 	h.directory = org.NewDirectory(h.store, h.clock.now)

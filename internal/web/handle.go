@@ -55,7 +55,7 @@ func NotFound(http.ResponseWriter, *http.Request) error {
 // ReadForm parses the body of a form into r.PostForm.
 func ReadForm(r *http.Request) error {
 	err := r.ParseForm()
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err == nil || tooLarge {
+	if err == nil || TooLarge(err) {
 		return err
 	}
 	return &Error{Status: http.StatusBadRequest, Cause: err, Public: "The form could not be read.", Next: "Go back and send it again."}
