@@ -316,8 +316,10 @@ func TestLongSocketPath(t *testing.T) {
 func TestSupervisorWithoutProgram(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), socketName)
 	s, err := Supervise(SupervisorConfig{
-		Command: func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, filepath.Join(t.TempDir(), "missing")) },
-		Socket:  socket, Logger: slog.New(slog.DiscardHandler),
+		Command: func(ctx context.Context) *exec.Cmd {
+			return exec.CommandContext(ctx, filepath.Join(t.TempDir(), "missing"))
+		},
+		Socket: socket, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ var allowedPipes = map[string]string{
 	"where": "pipeFilter", "first": "pipeFirst", "last": "pipeLast", "format": "pipeFormat", "hash": "pipeHash",
 	"join": "pipeJoin", "json_array_len": "pipeJSONArrayLen", "head": "pipeLimit", "limit": "pipeLimit",
 	"len": "pipeLen", "mv": "pipeRename", "rename": "pipeRename", "offset": "pipeOffset", "skip": "pipeOffset",
-	"order": "pipeSort", "sort": "pipeSort", "pack_json": "pipePackJSON", "pack_logfmt": "pipePackLogfmt",
+	"order": "pipeSort", "sort": "pipeSort", "pack_json": "pipePackJSON",
 	"replace": "pipeReplace", "replace_regexp": "pipeReplaceRegexp", "running_stats": "pipeRunningStats",
 	"sample": "pipeSample", "split": "pipeSplit", "stats": "pipeStats", "top": "pipeTop",
 	"total_stats": "pipeRunningStats", "union": "pipeUnion", "uniq": "pipeUniq", "unpack_json": "pipeUnpackJSON",
@@ -55,6 +55,7 @@ var refusedPipes = map[string]string{
 	"block_stats":    "it is not offered here; use | facets to see fields and values",
 	"blocks_count":   "it is not offered here; use | stats count()",
 	"query_stats":    "it is not offered here",
+	"pack_logfmt":    "it is not offered here; use | pack_json", // it names empty fields, see field_names
 	// A stored row could end the engine's process through it.
 	"unpack_syslog": "it is not offered here; use | extract or | extract_regexp",
 	// It makes rows from nothing, as many as it is told.
@@ -120,38 +121,34 @@ func Guard(text string, now time.Time) (canonical string, hasPipes bool, err err
 	if err := checkWords(text); err != nil {
 		return "", false, err
 	}
-	q, err := parseQuery(text, now)
-	if err != nil {
-		return "", false, err
-	}
-	canonical, hasPipes, err = inspect(q)
-	if err != nil {
-		return "", false, err
-	}
-	if canonical == text {
-		return canonical, hasPipes, nil
-	}
 	// The engine clones queries through their text and dies where that cannot
-	// be parsed; and what it reads must be what was checked.
-	if len(canonical) > maxQueryBytes {
-		return "", false, &telemetry.QueryError{Problem: "the query is too long when written out in full; write a shorter one", Offset: -1}
+	// be parsed; and what it reads must be what was checked. So the text is
+	// printed and parsed until nothing changes: parsing also simplifies.
+	for range maxPrintings {
+		q, err := parseQuery(text, now)
+		if err != nil {
+			return "", false, err
+		}
+		canonical, hasPipes, err = inspect(q)
+		if err != nil {
+			return "", false, err
+		}
+		if canonical == text {
+			return canonical, hasPipes, nil
+		}
+		if len(canonical) > maxQueryBytes || checkWords(canonical) != nil {
+			break
+		}
+		if _, err := parseQuery(canonical, now); err != nil {
+			break
+		}
+		text = canonical
 	}
-	if err := checkWords(canonical); err != nil {
-		return "", false, ambiguous()
-	}
-	again, err := parseQuery(canonical, now)
-	if err != nil {
-		return "", false, ambiguous()
-	}
-	second, secondPipes, err := inspect(again)
-	if err != nil {
-		return "", false, err
-	}
-	if second != canonical || secondPipes != hasPipes {
-		return "", false, ambiguous()
-	}
-	return canonical, hasPipes, nil
+	return "", false, ambiguous()
 }
+
+// maxPrintings is more than simplifying takes.
+const maxPrintings = 4
 
 func ambiguous() error {
 	return &telemetry.QueryError{Problem: "the query can be read in more than one way; put values and field names in double quotes and split long expressions into several pipes", Offset: -1}
@@ -302,7 +299,7 @@ func (in *inspector) node(v reflect.Value) {
 	case "pipeReplaceRegexp":
 		s := v.FieldByName("replacement").String()
 		in.grow(1 + len(s) + strings.Count(s, "$"))
-	case "pipePackJSON", "pipePackLogfmt":
+	case "pipePackJSON":
 		in.grow(4) // the row once more, and escapes
 	}
 }

@@ -211,8 +211,7 @@ func (r request) rehearse() (err error) {
 		q.AddPipeSortByTimeDesc()
 	}
 	q.AddPipeOffsetLimit(0, uint64(r.limit))
-	again, err := parseQuery(q.String(), r.now)
-	if err != nil || again.String() != q.String() {
+	if _, err := parseQuery(q.String(), r.now); err != nil {
 		return ambiguous()
 	}
 	return nil
