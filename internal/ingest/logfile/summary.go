@@ -64,10 +64,11 @@ func (s *Span) merge(o Span) {
 
 func (s Span) String() string {
 	const layout = "2006-01-02 15:04:05"
-	if s.First.Equal(s.Last) {
-		return s.First.Format(layout) + " UTC"
+	first, last := s.First.Format(layout), s.Last.Format(layout)
+	if first == last {
+		return first + " UTC"
 	}
-	return s.First.Format(layout) + " to " + s.Last.Format(layout) + " UTC"
+	return first + " to " + last + " UTC"
 }
 
 func (s *Summary) add(f FileSummary) {
