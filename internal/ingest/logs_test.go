@@ -510,6 +510,37 @@ func TestLogsInFlightBound(t *testing.T) {
 	}
 }
 
+// Over a real connection, which has a read deadline: it must be lifted again for
+// the next request.
+func TestLogsOverHTTP(t *testing.T) {
+	w := &recorder{}
+	srv := httptest.NewServer(http.HandlerFunc(newServer(t, w).Logs))
+	defer srv.Close()
+	for range 3 {
+		body := compress(t, "gzip", marshal(t, typeProtobuf, simple(500)))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", typeProtobuf)
+		req.Header.Set("Content-Encoding", "gzip")
+		req.Header.Set("Authorization", "Bearer good")
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		exported := plogotlp.NewExportResponse()
+		if err != nil || resp.StatusCode != 200 || exported.UnmarshalProto(answer) != nil || exported.PartialSuccess().RejectedLogRecords() != 0 {
+			t.Fatalf("%d %q %v", resp.StatusCode, answer, err)
+		}
+	}
+	if n := len(w.records()); n != 1500 {
+		t.Errorf("%d records", n)
+	}
+}
+
 func TestNewRefusesGaps(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("no error")
