@@ -43,7 +43,7 @@ var attacks = []string{
 	`trace_id:contains_any(markoutside | fields trace_id)`,
 	countForeign, `* | stats count() n`, `* | stats count_uniq(_msg) n`,
 	`* | stats by (mark) count() n`, `* | stats values(mark) v, uniq_values(_msg) u`, `* | stats row_any() r`, `* | stats json_values() j`,
-	`* | stats row_max(_time) r`, `* | stats any(mark) x, field_max(_time, mark) y`, `* | stats count_empty(*) n`,
+	`* | stats row_max(_time) r`, `* | stats any(mark) x, field_max(_time, mark) y`, `* | stats count_empty(*) e`,
 	`* | facets`, `* | facets keep_const_fields`, `* | field_values mark`, `* | uniq by (mark)`, `* | top 10 by (mark)`,
 	`* | uniq by (_stream)`, `* | uniq by (_stream_id)`,
 	`* | fields *`, `* | delete _msg`, `* | pack_json as x`, `* | pack_json fields (*) as x | fields x`, `* | pack_logfmt as x | fields x`,
