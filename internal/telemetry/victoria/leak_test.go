@@ -81,8 +81,10 @@ func TestNoForeignMark(t *testing.T) {
 			record(markHistory, "checkout", 3*time.Hour, i))
 		theirs = append(theirs, record(markOther, "checkout", time.Minute, i))
 	}
-	// One more whose resource says nothing: a missing attribute is not equal.
-	mine = append(mine, telemetry.LogRecord{Time: now.Add(-time.Minute), Message: markScope, Attributes: attrs("resource_attr:service.name", "checkout", "service.name", "checkout", "mark", markScope)})
+	// One more whose resource says nothing: only its forged attributes match.
+	mine = append(mine, telemetry.LogRecord{Time: now.Add(-time.Minute), Message: markScope, Attributes: attrs("mark", markScope,
+		"resource_attr:service.name", "checkout", "resource_attr:deployment.environment.name", "prod", "resource_attr:owner", "me",
+		"service.name", "checkout", "deployment.environment.name", "prod", "owner", "me")})
 	write(t, c, tenant, mine...)
 	write(t, c, other, theirs...)
 	filter, err := telemetry.ParseFilter(`service.name = checkout and deployment.environment.name in (prod, test) and owner = me`)
