@@ -82,6 +82,7 @@ func newHouse(t *testing.T) *house {
 		LogsURL: srv.URL + "/v1/logs", Now: clock, Logger: logger,
 	})
 	must(err)
+	web.Mount(mux, site.AssetRoutes())
 	desk.Mount(mux)
 	web.Mount(mux, h.console.Routes())
 	return h
