@@ -176,6 +176,22 @@ func TestCase074_TokenEndsAtTheFullHour(t *testing.T) {
 	wantRefused(t, err, "expired")
 }
 
+// What the gate remembers of a grant does not follow the issuing of tokens: a
+// server that runs for longer than the idle lifetime must go on serving
+// clients that come back every hour.
+func TestIdleLifetimeDoesNotEndWhatIsInUse(t *testing.T) {
+	f := granttest.New(t)
+	g, _ := newGate(t, f)
+	tokens := f.Connect("c")
+	for range 35 {
+		_, err := g.Check(t.Context(), tokens.Access, f.Resources.Bare())
+		f.Must(err)
+		f.Advance(24 * time.Hour)
+		tokens, err = f.Refresh(tokens.Refresh)
+		f.Must(err)
+	}
+}
+
 func TestCase098_ClockJumpsBack(t *testing.T) {
 	f := granttest.New(t)
 	g, _ := newGate(t, f)

@@ -159,7 +159,7 @@ func (a *Authority) Redeem(ctx context.Context, r Redemption) (Tokens, error) {
 		if !c.UsedAt.IsZero() {
 			if proof == nil && now.Before(c.UsedAt.Add(codeRetryWindow)) && s.Grant.Generation == 1 {
 				standing, nonce = *s, c.Nonce
-				return nil, s.Verdict(now, a.Lifetimes)
+				return nil, s.mayContinue(now, a.Lifetimes)
 			}
 			refused = ErrCodeUsed
 			if !s.Grant.EndedAt.IsZero() {
@@ -174,7 +174,7 @@ func (a *Authority) Redeem(ctx context.Context, r Redemption) (Tokens, error) {
 		if !now.Before(c.ExpiresAt) {
 			return nil, ErrCodeUnknown
 		}
-		if err := s.Verdict(now, a.Lifetimes); err != nil {
+		if err := s.mayContinue(now, a.Lifetimes); err != nil {
 			return nil, err
 		}
 		c.UsedAt = now
@@ -281,7 +281,7 @@ func (a *Authority) Connections(ctx context.Context, f ConnectionFilter) ([]Conn
 	now := a.Now()
 	kept := all[:0]
 	for _, c := range all {
-		if a.Lifetimes.Idle > 0 && now.After(c.Grant.lastActive().Add(a.Lifetimes.Idle)) {
+		if c.Grant.idle(now, a.Lifetimes) {
 			continue
 		}
 		kept = append(kept, c)

@@ -123,12 +123,28 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 		return &EndedError{"the person is no longer a member of the team"}
 	case s.Client.Blocked:
 		return &EndedError{"the integration has been blocked by an administrator"}
-	case l.Idle > 0 && now.After(s.Grant.lastActive().Add(l.Idle)):
-		return &EndedError{"the connection has not been used for too long"}
 	case l.Absolute > 0 && now.After(s.Grant.CreatedAt.Add(l.Absolute)):
 		return &EndedError{"the connection has reached its longest lifetime"}
 	}
 	return nil
+}
+
+// mayContinue is Verdict for who asks for new tokens: a grant that issued none
+// for too long gives no more. The gate must not ask this: what it remembers of
+// a grant does not follow the issuing of tokens.
+func (s *Standing) mayContinue(now time.Time, l Lifetimes) error {
+	if err := s.Verdict(now, l); err != nil {
+		return err
+	}
+	if s.Grant.idle(now, l) {
+		return &EndedError{"the connection has not been used for too long"}
+	}
+	return nil
+}
+
+// idle says whether the grant issued no token for longer than it may.
+func (g *Grant) idle(now time.Time, l Lifetimes) bool {
+	return l.Idle > 0 && now.After(g.lastActive().Add(l.Idle))
 }
 
 func (g *Grant) lastActive() time.Time {

@@ -61,7 +61,7 @@ func (a *Authority) Refresh(ctx context.Context, r RefreshRequest) (Tokens, erro
 				return nil, ErrScope
 			}
 		}
-		if err := s.Verdict(now, a.Lifetimes); err != nil {
+		if err := s.mayContinue(now, a.Lifetimes); err != nil {
 			return nil, err
 		}
 		if a.Lifetimes.Interactive && !now.Before(NextHour(s.Grant.CreatedAt)) {
