@@ -21,7 +21,11 @@ import (
 // ID identifies a grant: 128 random bits in base 32.
 type ID string
 
-func newID() ID { return ID(strings.ToLower(rand.Text())) }
+func newID() ID {
+	var b [grantIDBytes]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return ID(strings.ToLower(grantIDEncoding.EncodeToString(b[:])))
+}
 
 // A Grant is one consent: person, client, team, resource, scopes. Tokens hang
 // off it, and ending it ends them all.

@@ -84,8 +84,8 @@ func (d *Desk) showSetup(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return formError(err)
+	if err := web.ReadForm(r); err != nil {
+		return err
 	}
 	ctx, f := r.Context(), r.PostForm
 	if err := d.checkSetupToken(ctx, f.Get("token")); err != nil {
@@ -100,8 +100,8 @@ func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
 	email, err := org.ParseEmail(page.Email)
 	note(page.Errors, "email", err)
 	note(page.Errors, "password", password.Check(email, page.Name))
-	note(page.Errors, "name", checkName(page.Name))
-	if err := checkName(page.Team); err != nil {
+	note(page.Errors, "name", CheckName(page.Name))
+	if err := CheckName(page.Team); err != nil {
 		note(page.Errors, "team", err)
 	} else if _, err := d.Directory.Team(ctx, slug); err == nil {
 		note(page.Errors, "team", fmt.Errorf("there is a team at %q already; choose another name", slug))
@@ -165,7 +165,8 @@ func note(errs map[string]string, field string, err error) {
 // maxNameRunes is org's limit for names.
 const maxNameRunes = 100
 
-func checkName(s string) error {
+// CheckName says what is wrong with the display name of a person or team.
+func CheckName(s string) error {
 	switch s = strings.TrimSpace(s); {
 	case s == "":
 		return errors.New("a name is needed")

@@ -65,8 +65,8 @@ func (d *Desk) showSignIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return formError(err)
+	if err := web.ReadForm(r); err != nil {
+		return err
 	}
 	token := r.PostForm.Get("step")
 	st, err := d.openReturn(token)
@@ -205,8 +205,8 @@ func (d *Desk) compute(ctx context.Context) (done func(), err error) {
 }
 
 func (d *Desk) signOut(w http.ResponseWriter, r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return formError(err)
+	if err := web.ReadForm(r); err != nil {
+		return err
 	}
 	if err := d.end(w, r); err != nil {
 		return err
@@ -219,14 +219,6 @@ func (d *Desk) signOut(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return d.Site.Render(w, http.StatusOK, web.SignedOutPage{})
-}
-
-// formError says that a form cannot be read.
-func formError(err error) error {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return err
-	}
-	return &web.Error{Status: http.StatusBadRequest, Cause: err, Public: "The form could not be read.", Next: "Go back and send it again."}
 }
 
 // inWords says a duration of whole seconds as people do.

@@ -52,6 +52,15 @@ func NotFound(http.ResponseWriter, *http.Request) error {
 	}
 }
 
+// ReadForm parses the body of a form into r.PostForm.
+func ReadForm(r *http.Request) error {
+	err := r.ParseForm()
+	if err == nil || TooLarge(err) {
+		return err
+	}
+	return &Error{Status: http.StatusBadRequest, Cause: err, Public: "The form could not be read.", Next: "Go back and send it again."}
+}
+
 // handle is the frame around every request.
 func (s *Site) handle(h HandlerFunc, answer func(http.ResponseWriter, *http.Request, *Error)) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

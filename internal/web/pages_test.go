@@ -106,12 +106,12 @@ var pages = map[string]Page{
 		Connections: []Connection{
 			{
 				ID: "aaaa", ClientName: "Cursor", Destination: "cursor: (an app on this computer)", Team: "Web Shop",
-				Scopes: []string{"Read logs", "Read traces"}, Since: now.AddDate(0, 0, -12), LastUsed: now.Add(-3 * time.Minute),
+				Scopes: []string{"read logs", "read traces"}, Since: now.AddDate(0, 0, -12), LastUsed: now.Add(-3 * time.Minute),
 				Ends: "When you disconnect it, or after 30 days without use",
 			},
 			{
 				ID: "bbbb", ClientName: "Visual Studio Code", Host: "vscode.dev", Destination: "vscode.dev", Team: "Payments",
-				Scopes: []string{"Read logs"}, Since: now.AddDate(0, -1, 0), LastUsed: now.Add(-26 * time.Hour),
+				Scopes: []string{"read logs"}, Since: now.AddDate(0, -1, 0), LastUsed: now.Add(-26 * time.Hour),
 				Trouble: "You are no longer a member of this team, so it gives nothing at present.",
 			},
 		},

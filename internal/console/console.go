@@ -1,0 +1,145 @@
+// Package console serves the pages on which people see and change what is
+// theirs: the start page, their connections, and, for owners, new teams.
+//
+// It decides nothing by itself: package login says who is at the browser,
+// [org.Directory] and [grant.Authority] make the changes. Every route stands in
+// [Console.Routes] with the people it is for, and checks that itself.
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/web"
+)
+
+// Config is what a Console needs.
+type Config struct {
+	Site      *web.Site
+	Desk      *login.Desk
+	Directory *org.Directory
+	Authority *grant.Authority
+	// MCPURL is what assistants connect to: the resource that is bound to no
+	// team.
+	MCPURL string
+	// LogsURL is where logs are sent (OTLP over HTTP); "" hides how to.
+	LogsURL string
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Console serves the pages. It is safe for concurrent use.
+type Console struct{ Config }
+
+// New returns a Console, or an error that names what Config lacks.
+func New(c Config) (*Console, error) {
+	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.MCPURL == "" || c.Now == nil || c.Logger == nil {
+		return nil, errors.New("console: Config needs Site, Desk, Directory, Authority, MCPURL, Now and Logger")
+	}
+	return &Console{c}, nil
+}
+
+// Routes returns the console's route table.
+func (c *Console) Routes() []web.Route {
+	return []web.Route{
+		c.page("GET /{$}", web.SignedIn, c.start),
+		c.page("GET /connections", web.SignedIn, c.connections),
+		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
+		c.form("POST /teams", web.Owner, c.createTeam),
+	}
+}
+
+// handler is a handler for somebody who is signed in.
+type handler func(http.ResponseWriter, *http.Request, login.Session) error
+
+func (c *Console) page(pattern string, who web.Audience, h handler) web.Route {
+	return web.Route{Pattern: pattern, Who: who, Handler: c.Site.Page(c.only(who, h))}
+}
+
+func (c *Console) form(pattern string, who web.Audience, h handler) web.Route {
+	return web.Route{Pattern: pattern, Who: who, Handler: c.Site.Form(c.only(who, h))}
+}
+
+// only lets through the people that a route is for. Whoever is not signed in
+// is sent to sign in, and comes back to the page; a form is not sent again.
+func (c *Console) only(who web.Audience, h handler) web.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		s, err := c.Desk.Session(r)
+		if errors.Is(err, login.ErrNoSession) {
+			back := "/"
+			if r.Method == http.MethodGet || r.Method == http.MethodHead {
+				back = r.URL.RequestURI()
+			}
+			http.Redirect(w, r, c.Desk.SignInURL(back, login.SignInOptions{}), http.StatusSeeOther)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case who == web.SignedIn, who == web.Owner && s.Person.Owner:
+			return h(w, r, s)
+		default:
+			return &web.Error{
+				Status: http.StatusForbidden, Public: "Only an owner of the organization may do this.", Next: "Ask an owner to do it for you.",
+				Links: []web.Link{{Text: "Start page", URL: "/"}},
+			}
+		}
+	}
+}
+
+func account(s login.Session) web.Account {
+	return web.Account{Name: s.Person.Name, Email: s.Person.Email}
+}
+
+func (c *Console) actor(s login.Session, r *http.Request) audit.Actor {
+	return audit.Person(string(s.Person.ID), c.Site.ClientAddress(r).String())
+}
+
+const (
+	purposeNotice = "console notice"
+	// noticeLifetime is how long a page that was just reached by a redirect
+	// still says what was done.
+	noticeLifetime = time.Minute
+)
+
+// withNotice returns the address of a page that says what was just done. The
+// words travel signed, so that nobody can make our pages say theirs.
+func (c *Console) withNotice(path, words string) string {
+	return path + "?notice=" + c.Desk.Steps.Sign(purposeNotice, words, noticeLifetime)
+}
+
+func (c *Console) notice(r *http.Request) string {
+	var words string
+	if c.Desk.Steps.Open(purposeNotice, r.URL.Query().Get("notice"), &words) != nil {
+		return ""
+	}
+	return words
+}
+
+// maxHelpers is how many people a page names as those who can help.
+const maxHelpers = 3
+
+// Helpers names the people who can add somebody to a team: the active owners,
+// a few at the most.
+func Helpers(ctx context.Context, d *org.Directory, except org.PersonID) ([]string, error) {
+	people, err := d.People(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list owners: %w", err)
+	}
+	var names []string
+	for _, p := range people {
+		if p.Owner && p.Active() && p.ID != except && len(names) < maxHelpers {
+			names = append(names, fmt.Sprintf("%s (%s)", p.Name, p.Email))
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,546 @@
+// Package logfile reads log files that programs have written, plain lines and
+// JSON lines, into log records, and imports them into a store.
+//
+// A file is read twice: [ScanFile] learns its format, its first and last time
+// and, where lines do not tell it, the year; then a [Reader] yields the records.
+// Memory stays bounded whatever the file holds, and nothing is dropped without
+// being counted. Syslog with a structured header and logfmt are read as plain
+// lines until formats of their own join.
+package logfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+// Formats of a file.
+const (
+	FormatAuto  = "auto"
+	FormatPlain = "plain"
+	FormatJSONL = "jsonl"
+)
+
+// Formats lists the values that Options.Format takes.
+func Formats() []string { return []string{FormatAuto, FormatPlain, FormatJSONL} }
+
+const (
+	// headLines and headBytes bound what is looked at to tell the format.
+	headLines = 200
+	headBytes = 1 << 20
+	// maxJoinedLines bounds the lines joined to one record, such as a stack
+	// trace's; the next one starts a record of its own.
+	maxJoinedLines = 1000
+)
+
+// Options say how to read a file. The zero value reads any format as UTC.
+type Options struct {
+	// Format is one of Formats; empty is auto.
+	Format string
+	// Location is where times without a zone were written; nil is UTC.
+	Location *time.Location
+	// Now is the time of the import: lines without any time get it, and a
+	// year is chosen so that no file ends after it. Required.
+	Now time.Time
+	// FileName names the file in records (log.file.name); may be empty.
+	FileName string
+	// Service is the records' service.name; empty means the file's name
+	// without its extensions.
+	Service string
+	// Shift is added to every time read from the file.
+	Shift time.Duration
+	// Scan is what ScanFile found in the same file. Without it the head of
+	// the file alone decides, and a file without years that runs over New
+	// Year beyond its head ends after Now.
+	Scan *Scan
+}
+
+// Stats counts what was met in a file.
+type Stats struct {
+	// Lines is all lines, empty ones included.
+	Lines int64 `json:"lines"`
+	// Records is the records read.
+	Records int64 `json:"records"`
+	// Empty is the lines skipped because nothing is on them.
+	Empty int64 `json:"empty"`
+	// Joined is the lines without a time-stamp that went to the record before.
+	Joined int64 `json:"joined"`
+	// Cut is the lines and JSON members that were longer than can be stored.
+	Cut int64 `json:"cut"`
+	// NotJSON is the lines of a JSON-lines file stored as plain text.
+	NotJSON int64 `json:"not_json"`
+	// NoTime is the records without a readable time of their own; they have
+	// the time of a neighbour, or the import's.
+	NoTime int64 `json:"no_time"`
+}
+
+// A Scan is what the first pass over a file found.
+type Scan struct {
+	Stats
+	// Format is FormatPlain or FormatJSONL.
+	Format string
+	// TimeFormat shows how most lines write their time, in Go's layout.
+	TimeFormat string
+	// First and Last are the earliest and the latest time in the file, zero
+	// where it has none.
+	First, Last time.Time
+
+	profile  profile
+	baseYear int
+}
+
+// profile is what a file's head tells about all its lines.
+type profile struct {
+	jsonl bool
+	shape shape
+	first stamp // the first time in the head, shapeNone where there is none
+}
+
+// A Reader yields the records of one file. It is not safe for concurrent use.
+type Reader struct {
+	o        Options
+	lines    *lineReader
+	head     []headLine
+	profile  profile
+	resource []telemetry.Field
+
+	stats    Stats
+	years    yearCounter
+	baseYear int
+	raw      bool      // first pass: times keep leapYear
+	last     meta      // of the record before, for lines without a time
+	noTimes  int64     // records that have the import's time
+	pending  *pending  // the record that further lines may join
+	err      error     // what ended the file
+	found    scanTimes // first pass only
+}
+
+type headLine struct {
+	text string
+	cut  bool
+}
+
+// meta is a record's time with what is needed to give it a year.
+type meta struct {
+	time   time.Time
+	noYear bool
+	turn   int
+	ok     bool
+}
+
+type pending struct {
+	rec   telemetry.LogRecord
+	text  []string // lines joined so far
+	bytes int
+}
+
+// ScanFile makes the first pass over r.
+func ScanFile(r io.Reader, o Options) (*Scan, error) {
+	o.Shift, o.Scan = 0, nil
+	rd, err := NewReader(r, o)
+	if err != nil {
+		return nil, err
+	}
+	rd.raw = true
+	for _, err := range rd.Records() {
+		if err != nil {
+			return nil, err
+		}
+	}
+	s := &Scan{Stats: rd.stats, Format: FormatPlain, TimeFormat: rd.profile.shape.String(), profile: rd.profile}
+	if rd.profile.jsonl {
+		s.Format, s.TimeFormat = FormatJSONL, "a member of each line"
+		if !rd.found.any() {
+			s.TimeFormat = shapeNone.String()
+		}
+	}
+	s.First, s.Last, s.baseYear = rd.found.settle(o.Now)
+	return s, nil
+}
+
+// NewReader returns a Reader of r, which may be compressed with gzip.
+func NewReader(r io.Reader, o Options) (*Reader, error) {
+	switch o.Format {
+	case "":
+		o.Format = FormatAuto
+	case FormatAuto, FormatPlain, FormatJSONL:
+	default:
+		return nil, fmt.Errorf("unknown format %q; one of %s", o.Format, strings.Join(Formats(), ", "))
+	}
+	if o.Now.IsZero() {
+		return nil, errors.New("logfile: Options.Now is required")
+	}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.Service == "" {
+		o.Service = ServiceOf(o.FileName)
+	}
+	lines, err := newLineReader(r)
+	if err != nil {
+		return nil, err
+	}
+	rd := &Reader{o: o, lines: lines, resource: []telemetry.Field{{Name: telemetry.FieldService, Value: o.Service}}}
+	if o.FileName != "" {
+		rd.resource = append(rd.resource, telemetry.Field{Name: "log.file.name", Value: filepath.Base(o.FileName)})
+	}
+	rd.readHead()
+	if o.Scan != nil {
+		rd.profile, rd.baseYear = o.Scan.profile, o.Scan.baseYear
+		return rd, nil
+	}
+	rd.profile = detect(rd.head, o)
+	var found scanTimes
+	var years yearCounter
+	for _, l := range rd.head {
+		if st, ok := rd.plainStamp(l.text); ok {
+			m := meta{time: st.time, noYear: !st.shape.hasYear(), ok: true}
+			if m.noYear {
+				m.turn = years.next(st.time)
+			}
+			found.add(m)
+		}
+	}
+	_, _, rd.baseYear = found.settle(o.Now)
+	return rd, nil
+}
+
+// ServiceOf derives a service's name from a file's: app-2.log.1.gz is app-2.
+func ServiceOf(fileName string) string {
+	name := filepath.Base(fileName)
+	for {
+		ext := filepath.Ext(name)
+		switch strings.ToLower(ext) {
+		case ".gz", ".log", ".txt", ".json", ".jsonl", ".ndjson", ".out", ".err":
+		default:
+			if len(ext) < 2 || !isDigits(ext[1:]) {
+				ext = ""
+			}
+		}
+		if ext == "" || ext == name {
+			break
+		}
+		name = strings.TrimSuffix(name, ext)
+	}
+	if name == "" || name == "." || name == "-" || name == string(filepath.Separator) {
+		return "import"
+	}
+	return name
+}
+
+func (r *Reader) readHead() {
+	bytes := 0
+	for len(r.head) < headLines && bytes < headBytes {
+		text, err := r.lines.next()
+		if err != nil {
+			r.err = err
+			return
+		}
+		bytes += len(text)
+		r.head = append(r.head, headLine{text, r.lines.cut})
+	}
+}
+
+func detect(head []headLine, o Options) profile {
+	var p profile
+	lines, objects := 0, 0
+	found := make(map[shape]int)
+	for _, l := range head {
+		if strings.TrimSpace(l.text) == "" {
+			continue
+		}
+		lines++
+		if looksLikeJSON(l.text) {
+			objects++
+			continue
+		}
+		if st, ok := findStamp(l.text, shapeNone, o.Location); ok && !indented(l.text) {
+			found[st.shape]++
+		}
+	}
+	p.jsonl = o.Format == FormatJSONL || o.Format == FormatAuto && 2*objects > lines
+	for sh := shapeISO; sh <= shapeUnix; sh++ {
+		if n := found[sh]; n > found[p.shape] && (!sh.weak() || 2*n >= lines) {
+			p.shape = sh
+		}
+	}
+	if p.shape == shapeNone {
+		return p
+	}
+	for _, l := range head {
+		if st, ok := findStamp(l.text, p.shape, o.Location); ok && !indented(l.text) {
+			p.first = st
+			break
+		}
+	}
+	return p
+}
+
+func indented(line string) bool { return line != "" && (line[0] == ' ' || line[0] == '\t') }
+
+// Stats returns what was counted so far.
+func (r *Reader) Stats() Stats { return r.stats }
+
+// Records yields the records in the order of the file. It can be ranged over
+// once. An error ends it.
+func (r *Reader) Records() iter.Seq2[telemetry.LogRecord, error] {
+	return func(yield func(telemetry.LogRecord, error) bool) {
+		for {
+			text, wasCut, err := r.nextLine()
+			if err != nil {
+				if rec, ok := r.takePending(); ok && !yield(rec, nil) {
+					return
+				}
+				if err != io.EOF {
+					yield(telemetry.LogRecord{}, fmt.Errorf("read %s: %w", r.o.FileName, err))
+				}
+				return
+			}
+			r.stats.Lines++
+			if wasCut {
+				r.stats.Cut++
+			}
+			if strings.TrimSpace(text) == "" {
+				r.stats.Empty++
+				continue
+			}
+			if r.profile.jsonl {
+				if !yield(r.jsonLine(text), nil) {
+					return
+				}
+				continue
+			}
+			if rec, ok := r.plainLine(text); ok && !yield(rec, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (r *Reader) nextLine() (text string, wasCut bool, err error) {
+	if len(r.head) > 0 {
+		l := r.head[0]
+		r.head = r.head[1:]
+		return l.text, l.cut, nil
+	}
+	if r.err != nil {
+		return "", false, r.err
+	}
+	text, err = r.lines.next()
+	return text, r.lines.cut, err
+}
+
+// plainStamp finds a line's time-stamp: in the file's own shape, or in another
+// that stands at the very start.
+func (r *Reader) plainStamp(line string) (stamp, bool) {
+	if r.profile.shape == shapeNone || indented(line) {
+		return stamp{}, false
+	}
+	if st, ok := findStamp(line, r.profile.shape, r.o.Location); ok {
+		return st, true
+	}
+	st, ok := stampAt(line, 0, 0, shapeNone, r.o.Location)
+	return st, ok && !st.shape.weak()
+}
+
+// plainLine takes one line and returns the record that is complete by it.
+func (r *Reader) plainLine(line string) (done telemetry.LogRecord, ok bool) {
+	st, found := r.plainStamp(line)
+	if !found && r.join(line) {
+		return telemetry.LogRecord{}, false
+	}
+	done, ok = r.takePending()
+	rec := r.plainRecord(line, st, found)
+	r.pending = &pending{rec: rec, bytes: len(rec.Message)}
+	return done, ok
+}
+
+// join adds a line without a time-stamp to the record before it. In a file
+// without any time-stamps every line is a record.
+func (r *Reader) join(line string) bool {
+	p := r.pending
+	if p == nil || r.profile.shape == shapeNone || len(p.text) == maxJoinedLines || p.bytes+1+len(line) > maxLineBytes {
+		return false
+	}
+	p.text = append(p.text, line)
+	p.bytes += 1 + len(line)
+	r.stats.Joined++
+	return true
+}
+
+func (r *Reader) takePending() (telemetry.LogRecord, bool) {
+	p := r.pending
+	if p == nil {
+		return telemetry.LogRecord{}, false
+	}
+	r.pending = nil
+	if len(p.text) > 0 {
+		p.rec.Message += "\n" + strings.Join(p.text, "\n")
+	}
+	return p.rec, true
+}
+
+// stampTime gives a time-stamp its year and the shift.
+func (r *Reader) stampTime(st stamp) time.Time {
+	m := meta{time: st.time, noYear: !st.shape.hasYear(), ok: true}
+	if m.noYear {
+		m.turn = r.years.next(st.time)
+	}
+	r.last = m
+	if r.raw {
+		r.found.add(m)
+	}
+	return r.settled(m)
+}
+
+func (r *Reader) settled(m meta) time.Time {
+	t := m.time
+	if m.noYear && !r.raw {
+		t = withYear(t, r.baseYear+m.turn)
+	}
+	return t.Add(r.o.Shift)
+}
+
+// neighbourTime is for records without a time: that of the record before, of
+// the first time-stamp in the head, or the import's.
+func (r *Reader) neighbourTime() time.Time {
+	r.stats.NoTime++
+	if r.last.ok {
+		return r.settled(r.last)
+	}
+	if st := r.profile.first; st.shape != shapeNone {
+		return r.settled(meta{time: st.time, noYear: !st.shape.hasYear()})
+	}
+	// One nanosecond apart, so that engines, which order by time, give the
+	// lines back in their order.
+	r.noTimes++
+	return r.o.Now.Add(time.Duration(r.noTimes - 1))
+}
+
+// syslogHeader is what follows the time in BSD syslog (RFC 3164 §4.1.2 and
+// §4.1.3): host, program, optional process id.
+var syslogHeader = regexp.MustCompile(`^(\S+) ([A-Za-z0-9_./()@+-]+?)(?:\[(\d+)\])?:(?: |$)`)
+
+// plainRecord makes a record of a line. The message is the line without the
+// time-stamp at its start, which would contradict a shifted time; a file name
+// before the time-stamp becomes an attribute. All else stays in the message,
+// so that what grep finds in the file a search finds in the messages.
+func (r *Reader) plainRecord(line string, st stamp, found bool) telemetry.LogRecord {
+	r.stats.Records++
+	rec := telemetry.LogRecord{Resource: r.resource, Message: line}
+	if !found {
+		rec.Time = r.neighbourTime()
+		rec.Severity = levelOf(line)
+		return rec
+	}
+	rec.Time = r.stampTime(st)
+	rest := line[st.end:]
+	body := trimSeparator(rest)
+	prefix := strings.TrimRight(line[:st.start], " \t")
+	switch {
+	case body == "":
+	case prefix == "":
+		rec.Message = body
+	case strings.Contains(prefix, ".log") && !strings.ContainsAny(prefix, " \t"):
+		rec.Message = body
+		rec.Attributes = append(rec.Attributes, telemetry.Field{Name: "log.file.path", Value: prefix})
+	}
+	if st.start == 0 && (st.shape == shapeSyslog || st.shape == shapeISO) {
+		m := syslogHeader.FindStringSubmatchIndex(body)
+		// After other times than syslog's own, only a process id makes it
+		// certain that this is a host and a program.
+		if m != nil && (st.shape == shapeSyslog || m[6] >= 0) {
+			rec.Attributes = append(rec.Attributes,
+				telemetry.Field{Name: "host.name", Value: body[m[2]:m[3]]},
+				telemetry.Field{Name: "process.name", Value: body[m[4]:m[5]]})
+			if m[6] >= 0 {
+				rec.Attributes = append(rec.Attributes, telemetry.Field{Name: "process.pid", Value: body[m[6]:m[7]]})
+			}
+			body = body[m[1]:]
+		}
+	}
+	rec.Severity = st.severity
+	if rec.Severity == "" {
+		rec.Severity = levelOf(body)
+	}
+	if rec.Severity == "" && prefix != "" {
+		rec.Severity = levelOf(prefix)
+	}
+	if rec.Severity == "" {
+		rec.Severity = prioritySeverity(line)
+	}
+	return rec
+}
+
+// trimSeparator removes the space and the one mark that parts time and text.
+func trimSeparator(s string) string {
+	s = strings.TrimLeft(s, " \t")
+	if len(s) > 1 && strings.IndexByte("-|:,", s[0]) >= 0 && s[1] == ' ' {
+		s = strings.TrimLeft(s[1:], " \t")
+	}
+	return s
+}
+
+// scanTimes collects the times of a first pass.
+type scanTimes struct {
+	first, last time.Time // of times with a year
+
+	noYear      bool
+	firstNoYear meta
+	lastNoYear  meta
+	leapTurn    int
+	hasLeap     bool
+}
+
+func (s *scanTimes) any() bool { return !s.last.IsZero() || s.noYear }
+
+func (s *scanTimes) add(m meta) {
+	if !m.noYear {
+		if s.first.IsZero() || m.time.Before(s.first) {
+			s.first = m.time
+		}
+		if s.last.IsZero() || m.time.After(s.last) {
+			s.last = m.time
+		}
+		return
+	}
+	if m.time.Month() == time.February && m.time.Day() == 29 {
+		s.leapTurn, s.hasLeap = m.turn, true
+	}
+	if !s.noYear || m.turn < s.firstNoYear.turn || m.turn == s.firstNoYear.turn && m.time.Before(s.firstNoYear.time) {
+		s.firstNoYear = m
+	}
+	if !s.noYear || m.turn > s.lastNoYear.turn || m.turn == s.lastNoYear.turn && m.time.After(s.lastNoYear.time) {
+		s.lastNoYear = m
+	}
+	s.noYear = true
+}
+
+// settle returns the earliest and latest time and the year of turn 0.
+func (s *scanTimes) settle(now time.Time) (first, last time.Time, baseYear int) {
+	first, last = s.first, s.last
+	if !s.noYear {
+		return first, last, now.Year()
+	}
+	leapTurn := noTurn
+	if s.hasLeap {
+		leapTurn = s.leapTurn
+	}
+	baseYear = firstYear(s.lastNoYear.time, s.lastNoYear.turn, leapTurn, now)
+	a := withYear(s.firstNoYear.time, baseYear+s.firstNoYear.turn)
+	b := withYear(s.lastNoYear.time, baseYear+s.lastNoYear.turn)
+	if first.IsZero() || a.Before(first) {
+		first = a
+	}
+	if last.IsZero() || b.After(last) {
+		last = b
+	}
+	return first, last, baseYear
+}

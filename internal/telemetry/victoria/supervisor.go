@@ -1,0 +1,246 @@
+package victoria
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Timing of a Supervisor.
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 10 * time.Second
+	// healthyAfter is how long a child must have run for the next restart to
+	// be immediate again.
+	healthyAfter = time.Minute
+	// readyPoll is how often a starting child is asked whether it is up.
+	readyPoll = 20 * time.Millisecond
+	// stopGrace is how long a child may take to write its rows to disk.
+	stopGrace = exitTimeout + 5*time.Second
+	// maxLogLineBytes of a child's line reach our log: long lines quote rows.
+	maxLogLineBytes = 300
+)
+
+// SupervisorConfig says which child to keep running.
+type SupervisorConfig struct {
+	// Command makes a command that runs RunEngine with its standard input as
+	// Parent. Stdin and Stderr are set by the supervisor. ctx ends when the
+	// supervisor gives up waiting, and then kills.
+	Command func(ctx context.Context) *exec.Cmd
+	// Socket is where the child listens.
+	Socket string
+	// Logger gets the child's lines and what happens to it.
+	Logger *slog.Logger
+}
+
+// A Supervisor keeps an engine's process running until it is stopped. Its
+// methods are safe for concurrent use.
+type Supervisor struct {
+	cfg    SupervisorConfig
+	client *Client
+
+	stopping context.Context // ends when the child shall stop
+	stop     context.CancelFunc
+	killing  context.Context // ends when the child shall die
+	kill     context.CancelFunc
+	stopped  chan struct{}
+
+	mu     sync.Mutex // guards ready, reason, pid
+	ready  bool
+	reason string
+	pid    int
+}
+
+// Supervise starts the engine and returns at once: Ready says when it is up.
+// The caller must call Stop.
+func Supervise(cfg SupervisorConfig) (*Supervisor, error) {
+	if cfg.Command == nil || cfg.Socket == "" || cfg.Logger == nil {
+		return nil, errors.New("supervise the engine: Command, Socket and Logger are needed")
+	}
+	client, err := NewClient(ClientConfig{Socket: cfg.Socket})
+	if err != nil {
+		return nil, err
+	}
+	s := &Supervisor{cfg: cfg, client: client, stopped: make(chan struct{}), reason: "the log engine is starting"}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.killing, s.kill = context.WithCancel(context.Background())
+	go s.run()
+	return s, nil
+}
+
+// Ready reports whether the engine answers, and if not, why.
+func (s *Supervisor) Ready() (ok bool, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready, s.reason
+}
+
+// PID returns the child's process id, 0 while there is none.
+func (s *Supervisor) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pid
+}
+
+// WaitReady returns when the engine answers, or with ctx's error.
+func (s *Supervisor) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		ok, reason := s.Ready()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", reason, ctx.Err())
+		case <-s.stopped:
+			return errors.New("the log engine was stopped")
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends the child: it is asked to write its rows and leave, and killed
+// when ctx ends first. It returns when the child is gone.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	s.stop()
+	grace, cancel := context.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	defer s.client.Close()
+	select {
+	case <-s.stopped:
+		s.kill()
+		return nil
+	case <-grace.Done():
+		s.kill()
+		<-s.stopped
+		return fmt.Errorf("the log engine was killed because it did not stop: %w", grace.Err())
+	}
+}
+
+func (s *Supervisor) set(ready bool, pid int, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready, s.pid, s.reason = ready, pid, reason
+}
+
+func (s *Supervisor) run() {
+	defer close(s.stopped)
+	backoff := minBackoff
+	for s.stopping.Err() == nil {
+		started := time.Now()
+		err := s.runOnce()
+		if s.stopping.Err() != nil {
+			s.set(false, 0, "the log engine is stopped")
+			return
+		}
+		if time.Since(started) >= healthyAfter {
+			backoff = minBackoff
+		}
+		s.set(false, 0, "the log engine ended and is being restarted")
+		s.cfg.Logger.Error("the log engine ended, restarting it", "error", err, "in", backoff)
+		select {
+		case <-s.stopping.Done():
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// runOnce runs one child until it ends.
+func (s *Supervisor) runOnce() error {
+	cmd := s.cfg.Command(s.killing)
+	// The child reads its standard input until we close it or are gone.
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("connect to the engine: %w", err)
+	}
+	defer stdin.Close()
+	lines := &lineLogger{logger: s.cfg.Logger}
+	defer lines.flush()
+	cmd.Stderr = lines
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	s.set(false, cmd.Process.Pid, "the log engine is starting")
+
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { s.awaitReady(ended, cmd.Process.Pid) })
+	wg.Go(func() {
+		select {
+		case <-ended:
+			return
+		case <-s.stopping.Done():
+		}
+		_ = stdin.Close()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-s.killing.Done():
+			_ = cmd.Process.Kill()
+		}
+	})
+	err = cmd.Wait()
+	close(ended)
+	wg.Wait()
+	if err == nil {
+		err = errors.New("it left by itself")
+	}
+	return err
+}
+
+func (s *Supervisor) awaitReady(ended <-chan struct{}, pid int) {
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(s.stopping, time.Second)
+		err := s.client.Ready(ctx)
+		cancel()
+		if err == nil {
+			s.set(true, pid, "")
+			s.cfg.Logger.Info("the log engine is ready", "pid", pid)
+			return
+		}
+		select {
+		case <-ended:
+			return
+		case <-s.stopping.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// lineLogger sends the lines written to it to a log, each cut short.
+type lineLogger struct {
+	logger *slog.Logger
+	line   []byte // what of the unfinished line will be logged
+}
+
+func (l *lineLogger) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		part, rest, full := bytes.Cut(p, []byte("\n"))
+		l.line = append(l.line, part[:min(len(part), maxLogLineBytes-len(l.line))]...)
+		if full {
+			l.flush()
+		}
+		p = rest
+	}
+	return n, nil
+}
+
+func (l *lineLogger) flush() {
+	if len(l.line) > 0 {
+		l.logger.Warn("log engine: " + string(bytes.ToValidUTF8(l.line, []byte("?"))))
+	}
+	l.line = l.line[:0]
+}

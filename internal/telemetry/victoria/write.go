@@ -1,0 +1,258 @@
+package victoria
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/VictoriaLogs/lib/logstorage"
+
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+// Limits of a stored record. The engine drops what exceeds its own without
+// telling the sender, so records are checked before they are sent.
+const (
+	maxFieldNameBytes = 128
+	maxRowBytes       = 2 << 20
+	// maxRowFields counts resource attributes twice, as they are stored twice.
+	maxRowFields = 1000
+	// maxStreamValueBytes keeps the engine's index entries small: a longer
+	// value is stored but is no stream field.
+	maxStreamValueBytes = 256
+	// maxStreamNames bounds the different field names of one stream in one
+	// request: above 2,000 in one block the engine drops the rest of it.
+	maxStreamNames = 500
+
+	// maxInsertBytes is when a request is sent; the engine takes 64 MiB.
+	maxInsertBytes = 8 << 20
+)
+
+// insertVersion is of the engine's native insert format.
+const insertVersion = "v1"
+
+// isStreamField tells the resource attributes that identify a sender. The
+// engine keeps the rows of one stream together and finds them by these fields
+// without reading rows.
+func isStreamField(name string) bool {
+	switch name {
+	case "service.name", "service.namespace", "service.instance.id",
+		"deployment.environment.name", "deployment.environment", "host.name",
+		"k8s.cluster.name", "k8s.namespace.name", "k8s.deployment.name", "k8s.statefulset.name",
+		"k8s.daemonset.name", "k8s.pod.name", "k8s.node.name", "k8s.container.name":
+		return true
+	}
+	return false
+}
+
+// WriteLogs implements telemetry.Writer.
+//
+// A record is stored with _time, _msg, severity, trace_id and span_id; each
+// resource attribute under telemetry.ResourcePrefix and its name, and under
+// its plain name; and its own attributes under their plain names, or with
+// telemetry.AttributePrefix where that name is reserved, taken, or could pass
+// for a resource's.
+func (c *Client) WriteLogs(ctx context.Context, tenant telemetry.TenantID, batch []telemetry.LogRecord) error {
+	if tenant == 0 {
+		return errors.New("write logs: tenant 0 is nobody's")
+	}
+	w := rowWriter{tenant: logstorage.TenantID{AccountID: uint32(tenant)}, taken: make(map[string]bool), names: make(map[string]map[string]bool)}
+	now := c.now()
+	var rejected []telemetry.RejectedRecord
+	for i := range batch {
+		if reason := c.checkTime(now, batch[i].Time); reason != "" {
+			rejected = append(rejected, telemetry.RejectedRecord{Index: i, Reason: reason})
+			continue
+		}
+		if reason := w.add(&batch[i]); reason != "" {
+			rejected = append(rejected, telemetry.RejectedRecord{Index: i, Reason: reason})
+			continue
+		}
+		if len(w.body) >= maxInsertBytes {
+			if err := c.insert(ctx, tenant, w.body); err != nil {
+				return err
+			}
+			w.body = w.body[:0]
+		}
+	}
+	if len(w.body) > 0 {
+		if err := c.insert(ctx, tenant, w.body); err != nil {
+			return err
+		}
+	}
+	if len(rejected) > 0 {
+		return &telemetry.RejectedError{Records: rejected}
+	}
+	return nil
+}
+
+func (c *Client) checkTime(now, t time.Time) string {
+	switch {
+	case t.IsZero():
+		return "the record has no time"
+	case c.retention > 0 && t.Before(now.Add(-c.retention)):
+		return fmt.Sprintf("the record is older than the retention of %d days", int(c.retention/(24*time.Hour)))
+	case t.After(now.Add(FutureRetention)):
+		return fmt.Sprintf("the record's time is more than %d hours in the future", int(FutureRetention/time.Hour))
+	case t.Before(time.Unix(0, 0)):
+		return "the record's time is before 1970"
+	}
+	return ""
+}
+
+func (c *Client) insert(ctx context.Context, tenant telemetry.TenantID, body []byte) error {
+	resp, err := c.do(ctx, http.MethodPost, pathInsert+"?version="+insertVersion, tenant, "application/octet-stream", body)
+	if err != nil {
+		return fmt.Errorf("write logs: %w", err)
+	}
+	if err := discard(resp); err != nil {
+		return fmt.Errorf("write logs: %w", err)
+	}
+	return nil
+}
+
+// A rowWriter writes records in the engine's native insert format.
+type rowWriter struct {
+	tenant logstorage.TenantID
+	body   []byte
+	// taken holds the field names of the row being built.
+	taken map[string]bool
+	// names holds, per stream, the field names of this batch.
+	names map[string]map[string]bool
+	row   logstorage.InsertRow
+}
+
+// add appends the record, or returns why it cannot be stored.
+func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
+	clear(w.taken)
+	w.row.Fields = w.row.Fields[:0]
+	tags := logstorage.GetStreamTags()
+	defer logstorage.PutStreamTags(tags)
+
+	// Reserved names are taken even where this record leaves them out, so that
+	// an attribute never poses as the record's own.
+	w.reserve(telemetry.FieldSeverity, r.Severity)
+	w.reserve(telemetry.FieldTraceID, r.TraceID)
+	w.reserve(telemetry.FieldSpanID, r.SpanID)
+	if r.Message != "" {
+		w.row.Fields = append(w.row.Fields, logstorage.Field{Name: telemetry.FieldMessage, Value: r.Message})
+	}
+	for _, f := range r.Resource {
+		name := telemetry.ResourcePrefix + f.Name
+		if f.Value == "" || w.taken[name] {
+			continue
+		}
+		w.reserve(name, f.Value)
+		if isStreamField(f.Name) && len(f.Value) <= maxStreamValueBytes {
+			tags.Add(name, f.Value)
+		}
+	}
+	// A second loop: the names above must all be taken before any plain one.
+	seen := len(w.row.Fields)
+	for _, f := range w.row.Fields[:seen] {
+		if plain, ok := strings.CutPrefix(f.Name, telemetry.ResourcePrefix); ok {
+			w.attribute(plain, f.Value)
+		}
+	}
+	for _, f := range r.Attributes {
+		if f.Value != "" {
+			w.attribute(f.Name, f.Value)
+		}
+	}
+
+	if len(w.row.Fields) > maxRowFields {
+		return fmt.Sprintf("the record has more than %d fields, with those of its resource counted twice", maxRowFields)
+	}
+	for _, f := range w.row.Fields {
+		if len(f.Name) > maxFieldNameBytes {
+			return fmt.Sprintf("a field's name is longer than %d bytes", maxFieldNameBytes-len(telemetry.ResourcePrefix))
+		}
+	}
+	if logstorage.EstimatedJSONRowLen(w.row.Fields) > maxRowBytes {
+		return fmt.Sprintf("the record is larger than %d bytes, with its resource counted twice", maxRowBytes)
+	}
+	if len(w.row.Fields) == 0 {
+		// The engine keeps no row without a field.
+		w.row.Fields = append(w.row.Fields, logstorage.Field{Name: telemetry.FieldMessage, Value: emptyRecord})
+	}
+	w.row.TenantID = w.tenant
+	w.row.Timestamp = r.Time.UnixNano()
+	w.row.StreamTagsCanonical = w.stream(tags)
+	w.body = w.row.Marshal(w.body)
+	return ""
+}
+
+// emptyRecord stands for the message of a record that has nothing but a time.
+const emptyRecord = "-"
+
+func (w *rowWriter) reserve(name, value string) {
+	w.taken[name] = true
+	if value != "" {
+		w.row.Fields = append(w.row.Fields, logstorage.Field{Name: name, Value: value})
+	}
+}
+
+// attribute stores a value under its plain name where that is harmless.
+func (w *rowWriter) attribute(name, value string) {
+	// An empty name is the engine's own name for the message, and names with
+	// _ in front are its inner ones. A name under ResourcePrefix would put the
+	// record into somebody else's data scope.
+	if name == "" || name[0] == '_' || strings.HasPrefix(name, telemetry.ResourcePrefix) {
+		name = telemetry.AttributePrefix + name
+	}
+	for w.taken[name] && len(name) <= maxFieldNameBytes {
+		name = telemetry.AttributePrefix + name
+	}
+	w.reserve(name, value)
+}
+
+// stream returns the row's stream. Where the rows of a stream have very many
+// different names, those that add more go to a stream of their own kind: the
+// engine drops rows of a block with more than 2,000 names.
+func (w *rowWriter) stream(tags *logstorage.StreamTags) string {
+	canonical := string(tags.MarshalCanonical(nil))
+	known := w.names[canonical]
+	if known == nil {
+		known = make(map[string]bool)
+		w.names[canonical] = known
+	}
+	added := 0
+	for _, f := range w.row.Fields {
+		if !known[f.Name] {
+			added++
+		}
+	}
+	if added == 0 {
+		return canonical
+	}
+	if len(known)+added > maxStreamNames {
+		tags.Add("oriel.fields", fieldsID(w.row.Fields))
+		return string(tags.MarshalCanonical(nil))
+	}
+	for _, f := range w.row.Fields {
+		known[f.Name] = true
+	}
+	return canonical
+}
+
+// fieldsID is the same for rows with the same set of field names.
+func fieldsID(fields []logstorage.Field) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	slices.Sort(names)
+	h := fnv.New64a()
+	for _, n := range names {
+		_, _ = io.WriteString(h, n)
+		_, _ = h.Write([]byte{0})
+	}
+	return strconv.FormatUint(h.Sum64(), 16)
+}
