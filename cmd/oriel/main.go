@@ -59,8 +59,6 @@ func run(env *environment, args []string) int {
 		kong.Exit(func(code int) { exited = code }),
 		kong.Configuration(config.Load),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.ShortUsageOnError(),
-		kong.UsageOnMissing(),
 		kong.Bind(env),
 	)
 	if err != nil {

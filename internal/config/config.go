@@ -31,6 +31,13 @@ type Store struct {
 	MasterKey string `kong:"-"`
 }
 
+// Telemetry says how the embedded engines keep telemetry. Commands that write
+// to them share it with the server.
+type Telemetry struct {
+	Retention time.Duration `help:"How long telemetry is kept; whole days." default:"720h" env:"ORIEL_TELEMETRY_RETENTION" placeholder:"TIME"`
+	Memory    string        `help:"Memory that the embedded engine may use for queries and caches." default:"512MiB" env:"ORIEL_TELEMETRY_MEMORY" placeholder:"SIZE"`
+}
+
 // Server is what the server needs to know.
 type Server struct {
 	Store     `embed:""`
@@ -49,10 +56,7 @@ type Server struct {
 		ReuseWindow time.Duration `help:"How long after its rotation a refresh token still gives its newest successor, for clients that share one between processes." default:"10m" env:"ORIEL_TOKENS_REUSE_WINDOW" placeholder:"TIME"`
 	} `embed:"" prefix:"tokens-"`
 
-	Telemetry struct {
-		Retention time.Duration `help:"How long telemetry is kept; whole days." default:"720h" env:"ORIEL_TELEMETRY_RETENTION" placeholder:"TIME"`
-		Memory    string        `help:"Memory that the embedded engine may use for queries and caches." default:"512MiB" env:"ORIEL_TELEMETRY_MEMORY" placeholder:"SIZE"`
-	} `embed:"" prefix:"telemetry-"`
+	Telemetry `embed:"" prefix:"telemetry-"`
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
 
@@ -118,10 +122,10 @@ func (s *Server) Public() (spec.PublicURL, error) {
 }
 
 // EngineMemory returns the memory of the embedded engine in bytes.
-func (s *Server) EngineMemory() (int64, error) {
-	n, err := humanize.ParseBytes(s.Telemetry.Memory)
+func (t *Telemetry) EngineMemory() (int64, error) {
+	n, err := humanize.ParseBytes(t.Memory)
 	if err != nil || n < minEngineMemory || n > math.MaxInt64 {
-		return 0, fmt.Errorf("--telemetry-memory %q: write it like 512MiB, %s at least", s.Telemetry.Memory, humanize.IBytes(minEngineMemory))
+		return 0, fmt.Errorf("--telemetry-memory %q: write it like 512MiB, %s at least", t.Memory, humanize.IBytes(minEngineMemory))
 	}
 	return int64(n), nil
 }

@@ -34,7 +34,7 @@ func RunEngine(ctx context.Context, s EngineSettings, parent io.Reader) error {
 // startEngine starts the engine over the data directory as a child process,
 // and a client of it. The server works without it, telemetry apart.
 func (s *Server) startEngine() error {
-	settings, err := engineSettings(&s.Settings)
+	settings, err := engineSettings(&s.Settings.Store, &s.Settings.Telemetry)
 	if err != nil {
 		return err
 	}
@@ -42,17 +42,17 @@ func (s *Server) startEngine() error {
 	return err
 }
 
-func engineSettings(c *config.Server) (EngineSettings, error) {
+func engineSettings(c *config.Store, t *config.Telemetry) (EngineSettings, error) {
 	dir := c.Path(logsDir)
 	socket, err := victoria.SocketPath(dir)
 	if err != nil {
 		return EngineSettings{}, err
 	}
-	memory, err := c.EngineMemory()
+	memory, err := t.EngineMemory()
 	if err != nil {
 		return EngineSettings{}, err
 	}
-	return EngineSettings{DataDir: dir, Socket: socket, Retention: c.Telemetry.Retention, MemoryBytes: memory}, nil
+	return EngineSettings{DataDir: dir, Socket: socket, Retention: t.Retention, MemoryBytes: memory}, nil
 }
 
 // EngineCommand makes the command that runs RunEngine with the settings.
