@@ -54,10 +54,13 @@ const save = (change) => {
   writeFileSync(options.state, JSON.stringify(saved), { mode: 0o600 });
 };
 
-/** Waits for the browser on a loopback port, as native apps do (RFC 8252). */
+/**
+ * Waits for the browser on a loopback port, as native apps do (RFC 8252). Only
+ * the newest sign-in counts: asking for its answer gives up older ones.
+ */
 class RedirectListener {
-  #waiting = [];
-  #arrived = [];
+  #waiting;
+  #arrived;
 
   async start() {
     this.server = createServer((request, response) => {
@@ -68,17 +71,23 @@ class RedirectListener {
       }
       response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<h1>Signed in</h1>");
       const answer = Object.fromEntries(url.searchParams);
-      const waiter = this.#waiting.shift();
-      if (waiter) waiter(answer);
-      else this.#arrived.push(answer);
+      if (this.#waiting) this.#waiting.resolve(answer);
+      else this.#arrived = answer;
+      this.#waiting = undefined;
     });
     await new Promise((resolve) => this.server.listen(0, "127.0.0.1", resolve));
     return `http://127.0.0.1:${this.server.address().port}/callback`;
   }
 
   next() {
-    if (this.#arrived.length > 0) return Promise.resolve(this.#arrived.shift());
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    this.#waiting?.reject(new Error("another sign-in took over"));
+    this.#waiting = undefined;
+    if (this.#arrived) {
+      const answer = this.#arrived;
+      this.#arrived = undefined;
+      return Promise.resolve(answer);
+    }
+    return new Promise((resolve, reject) => (this.#waiting = { resolve, reject }));
   }
 }
 
@@ -160,12 +169,10 @@ async function signedIn(action) {
   } catch (error) {
     if (!(error instanceof UnauthorizedError)) throw error;
     await finishSignIn();
-    await open();
-    return action === open ? describe() : await action();
+    const opened = await open();
+    return action === open ? opened : await action();
   }
 }
-
-const describe = () => ({ protocolVersion: transport.protocolVersion, server: client.getServerVersion() });
 
 const operations = {
   connect: () => signedIn(open),

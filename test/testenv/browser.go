@@ -182,7 +182,7 @@ func (b *Browser) Fill(label, text string) {
 	b.t.Helper()
 	do(b, "field "+label, chromedp.Steps(
 		chromedp.WaitVisible(labelled(label)),
-		chromedp.SetValue(labelled(label), ""),
+		chromedp.Clear(labelled(label)),
 		chromedp.SendKeys(labelled(label), text),
 	))
 }
@@ -208,6 +208,13 @@ func (b *Browser) Press(name string) int {
 func (b *Browser) Follow(text string) int {
 	b.t.Helper()
 	return b.navigate("link "+text, chromedp.Search(fmt.Sprintf(`//a[normalize-space(.)="%s"]`, text)))
+}
+
+// PressLeaving presses a button after which the browser may show no new page:
+// it hands over to an app that is not there.
+func (b *Browser) PressLeaving(name string) {
+	b.t.Helper()
+	do(b, "button "+name, chromedp.Steps(chromedp.WaitVisible(button(name)), chromedp.Click(button(name))))
 }
 
 func (b *Browser) navigate(what string, sel chromedp.Search) int {

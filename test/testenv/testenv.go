@@ -22,6 +22,14 @@ import (
 // pollInterval is how often Within asks again.
 const pollInterval = 10 * time.Millisecond
 
+const (
+	// ShortWait bounds what should be there at once, on a busy machine.
+	ShortWait = 10 * time.Second
+	// TakesHold is within how long an administration command takes hold in a
+	// running server.
+	TakesHold = time.Second
+)
+
 // Within asks again and again until ask returns nil, and fails the test when
 // it has not after limit.
 func Within(t testing.TB, limit time.Duration, what string, ask func() error) {
