@@ -3,8 +3,9 @@
 //
 // A request passes key check, size limits, a scan of its structure, decoding
 // and conversion, and is answered only after [telemetry.Writer] has accepted
-// its records. The tenant always comes from the ingest key, never from the
-// request. Package ingest never reads telemetry back and decides nothing about
+// its records: an answer of 200 promises as much as the Writer does, and a spool
+// that makes it survive a crash is put in as a Writer. The tenant always comes
+// from the ingest key, never from the request. Package ingest never reads telemetry back and decides nothing about
 // people. Log files are read by package logfile, below this one.
 package ingest
 

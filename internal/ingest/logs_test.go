@@ -359,7 +359,7 @@ func TestLogsAnswers(t *testing.T) {
 		{"gzip bomb", typeProtobuf, compress(t, "gzip", make([]byte, maxBodyBytes+1)), []string{"Content-Encoding", "gzip"}, 413},
 		{"zstd bomb", typeProtobuf, compress(t, "zstd", make([]byte, maxBodyBytes+1)), []string{"Content-Encoding", "zstd"}, 413},
 		{"too deep", typeProtobuf, deepProto(2 * maxValueDepth), nil, 413}, // an array takes two of three frames
-		{"far too deep", typeProtobuf, deepProto(20_000), nil, 413},
+		{"far too deep", typeProtobuf, deepProto(3_000), nil, 413},
 		{"far too deep in JSON", typeJSON, deepJSON(3_000), nil, 413},
 		{"too many records", typeProtobuf, empties(maxRecords+1, 1, 2, 2), nil, 413},
 		{"too many resources", typeProtobuf, empties(maxRecords+1, 1), nil, 413},
@@ -507,6 +507,37 @@ func TestLogsInFlightBound(t *testing.T) {
 	}
 	if s.inFlight.Load() != 0 {
 		t.Errorf("%d bytes still held", s.inFlight.Load())
+	}
+}
+
+// Over a real connection, which has a read deadline: it must be lifted again for
+// the next request.
+func TestLogsOverHTTP(t *testing.T) {
+	w := &recorder{}
+	srv := httptest.NewServer(http.HandlerFunc(newServer(t, w).Logs))
+	defer srv.Close()
+	for range 3 {
+		body := compress(t, "gzip", marshal(t, typeProtobuf, simple(500)))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", typeProtobuf)
+		req.Header.Set("Content-Encoding", "gzip")
+		req.Header.Set("Authorization", "Bearer good")
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		exported := plogotlp.NewExportResponse()
+		if err != nil || resp.StatusCode != 200 || exported.UnmarshalProto(answer) != nil || exported.PartialSuccess().RejectedLogRecords() != 0 {
+			t.Fatalf("%d %q %v", resp.StatusCode, answer, err)
+		}
+	}
+	if n := len(w.records()); n != 1500 {
+		t.Errorf("%d records", n)
 	}
 }
 

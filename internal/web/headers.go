@@ -17,6 +17,11 @@ const basePolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; 
 // redirect to a client may hop on to where no list could foresee (Claude's
 // https callback goes on to claude:). What the consent form posts to is fixed
 // by the template, and the redirect after it is checked on the server.
+//
+// Cross-Origin-Opener-Policy is sent with the console's own pages only. An
+// assistant in the browser may open sign-in and consent in a window of its own
+// and wait for its callback page to call back through window.opener; the
+// header, on any page or redirect on the way, would cut that for good.
 func SecureHeaders(h http.Header, page Page) {
 	policy := basePolicy
 	if _, ok := page.(ConsentPage); !ok {
@@ -27,7 +32,9 @@ func SecureHeaders(h http.Header, page Page) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Permissions-Policy", "accelerometer=(), camera=(), geolocation=(), gyroscope=(), microphone=(), payment=(), usb=()")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if page != nil && page.frame().Account != nil {
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 

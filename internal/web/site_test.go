@@ -239,7 +239,8 @@ func TestPageHeaders(t *testing.T) {
 	for _, tt := range []struct {
 		page       Page
 		formAction bool
-	}{{SignInPage{}, true}, {ConsentPage{}, false}, {ReturnPage{}, true}} {
+		opener     string
+	}{{SignInPage{}, true, ""}, {ConsentPage{}, false, ""}, {ReturnPage{}, true, ""}, {ConnectionsPage{}, true, "same-origin"}} {
 		w := serve("GET /x", s.Page(func(w http.ResponseWriter, _ *http.Request) error { return s.Render(w, 200, tt.page) }), httptest.NewRequest("GET", "/x", nil))
 		csp := w.Header().Get("Content-Security-Policy")
 		// Chromium would stop the consent form's redirect to the client.
@@ -252,7 +253,9 @@ func TestPageHeaders(t *testing.T) {
 			}
 		}
 		for k, want := range map[string]string{
-			"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Cross-Origin-Opener-Policy": "same-origin",
+			"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+			// An assistant's window that opened this one must not lose it.
+			"Cross-Origin-Opener-Policy": tt.opener,
 		} {
 			if got := w.Header().Get(k); got != want {
 				t.Errorf("%T: %s: %q", tt.page, k, got)

@@ -253,7 +253,7 @@ func timeOf(s string, number bool, loc *time.Location) (stamp, bool) {
 		return st, true
 	}
 	for _, layout := range []string{time.RFC1123Z, time.RFC1123, time.RFC850, time.UnixDate, time.RubyDate} {
-		if t, err := time.ParseInLocation(layout, s, loc); err == nil {
+		if t, err := time.ParseInLocation(layout, s, loc); err == nil && plausible(t) {
 			return stamp{shape: shapeISO, time: t}, true
 		}
 	}

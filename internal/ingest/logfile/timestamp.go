@@ -104,7 +104,7 @@ func stampAt(line string, pos, token int, only shape, loc *time.Location) (stamp
 			continue
 		}
 		t, n, sev, ok := parseShape(sh, s, loc)
-		if !ok {
+		if !ok || !plausible(t) {
 			continue
 		}
 		end := pos + n
@@ -352,11 +352,9 @@ func parseKlog(s string, loc *time.Location) (time.Time, int, string, bool) {
 	return t, end, severity, ok
 }
 
-// The years that a Unix time may mean when it stands at the start of a line.
-var (
-	unixEarliest = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
-	unixLatest   = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-)
+// plausible leaves out years that no log was written in, among them the zero
+// time that programs print for an unset one.
+func plausible(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 2200 }
 
 // parseUnix reads Unix seconds (with a fraction), milli-, micro- or
 // nanoseconds; the number of digits tells which.
@@ -381,10 +379,8 @@ func parseUnix(s string) (time.Time, bool) {
 	default:
 		t = time.Unix(0, n)
 	}
-	if t.Before(unixEarliest) || t.After(unixLatest) {
-		return time.Time{}, false
-	}
-	return t.UTC(), true
+	t = t.UTC()
+	return t, t.Year() >= 1990 && plausible(t) // what is older is some other number
 }
 
 // yearDisorder is how far a line may lie behind the one before it without being

@@ -124,23 +124,18 @@ func Guard(text string, now time.Time) (canonical string, hasPipes bool, err err
 	// The engine clones queries through their text and dies where that cannot
 	// be parsed; and what it reads must be what was checked. So the text is
 	// printed and parsed until nothing changes: parsing also simplifies.
-	for range maxPrintings {
+	for i := range maxPrintings {
 		q, err := parseQuery(text, now)
-		if err != nil {
-			return "", false, err
+		if err == nil {
+			canonical, hasPipes, err = inspect(q)
 		}
-		canonical, hasPipes, err = inspect(q)
-		if err != nil {
+		switch {
+		case err != nil && i == 0:
 			return "", false, err
-		}
-		if canonical == text {
+		case err != nil, len(canonical) > maxQueryBytes, checkWords(canonical) != nil:
+			return "", false, ambiguous()
+		case canonical == text:
 			return canonical, hasPipes, nil
-		}
-		if len(canonical) > maxQueryBytes || checkWords(canonical) != nil {
-			break
-		}
-		if _, err := parseQuery(canonical, now); err != nil {
-			break
 		}
 		text = canonical
 	}

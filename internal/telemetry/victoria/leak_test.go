@@ -43,7 +43,7 @@ var attacks = []string{
 	`trace_id:contains_any(markoutside | fields trace_id)`,
 	countForeign, `* | stats count() n`, `* | stats count_uniq(_msg) n`,
 	`* | stats by (mark) count() n`, `* | stats values(mark) v, uniq_values(_msg) u`, `* | stats row_any() r`, `* | stats json_values() j`,
-	`* | stats row_max(_time) r`, `* | stats any(mark) x, field_max(_time, mark) y`, `* | stats count_empty(*) n`,
+	`* | stats row_max(_time) r`, `* | stats any(mark) x, field_max(_time, mark) y`, `* | stats count_empty(*) e`,
 	`* | facets`, `* | facets keep_const_fields`, `* | field_values mark`, `* | uniq by (mark)`, `* | top 10 by (mark)`,
 	`* | uniq by (_stream)`, `* | uniq by (_stream_id)`,
 	`* | fields *`, `* | delete _msg`, `* | pack_json as x`, `* | pack_json fields (*) as x | fields x`, `* | pack_logfmt as x | fields x`,
@@ -81,8 +81,10 @@ func TestNoForeignMark(t *testing.T) {
 			record(markHistory, "checkout", 3*time.Hour, i))
 		theirs = append(theirs, record(markOther, "checkout", time.Minute, i))
 	}
-	// One more whose resource says nothing: a missing attribute is not equal.
-	mine = append(mine, telemetry.LogRecord{Time: now.Add(-time.Minute), Message: markScope, Attributes: attrs("resource_attr:service.name", "checkout", "service.name", "checkout", "mark", markScope)})
+	// One more whose resource says nothing: only its forged attributes match.
+	mine = append(mine, telemetry.LogRecord{Time: now.Add(-time.Minute), Message: markScope, Attributes: attrs("mark", markScope,
+		"resource_attr:service.name", "checkout", "resource_attr:deployment.environment.name", "prod", "resource_attr:owner", "me",
+		"service.name", "checkout", "deployment.environment.name", "prod", "owner", "me")})
 	write(t, c, tenant, mine...)
 	write(t, c, other, theirs...)
 	filter, err := telemetry.ParseFilter(`service.name = checkout and deployment.environment.name in (prod, test) and owner = me`)

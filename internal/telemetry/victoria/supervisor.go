@@ -240,7 +240,12 @@ func (l *lineLogger) Write(p []byte) (int, error) {
 
 func (l *lineLogger) flush() {
 	if len(l.line) > 0 {
-		l.logger.Warn("log engine: " + string(bytes.ToValidUTF8(l.line, []byte("?"))))
+		level := slog.LevelWarn
+		if bytes.Contains(l.line, []byte(" INFO: ")) {
+			// Its libraries' remarks about the machine at each start.
+			level = slog.LevelDebug
+		}
+		l.logger.Log(context.Background(), level, "log engine: "+string(bytes.ToValidUTF8(l.line, []byte("?"))))
 	}
 	l.line = l.line[:0]
 }

@@ -141,6 +141,7 @@ func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
 	w.reserve(telemetry.FieldSeverity, r.Severity)
 	w.reserve(telemetry.FieldTraceID, r.TraceID)
 	w.reserve(telemetry.FieldSpanID, r.SpanID)
+	// Without a message the engine keeps none, which is told from a "-".
 	if r.Message != "" {
 		w.row.Fields = append(w.row.Fields, logstorage.Field{Name: telemetry.FieldMessage, Value: r.Message})
 	}
@@ -178,19 +179,12 @@ func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
 	if logstorage.EstimatedJSONRowLen(w.row.Fields) > maxRowBytes {
 		return fmt.Sprintf("the record is larger than %d bytes, with its resource counted twice", maxRowBytes)
 	}
-	if len(w.row.Fields) == 0 {
-		// The engine keeps no row without a field.
-		w.row.Fields = append(w.row.Fields, logstorage.Field{Name: telemetry.FieldMessage, Value: emptyRecord})
-	}
 	w.row.TenantID = w.tenant
 	w.row.Timestamp = r.Time.UnixNano()
 	w.row.StreamTagsCanonical = w.stream(tags)
 	w.body = w.row.Marshal(w.body)
 	return ""
 }
-
-// emptyRecord stands for the message of a record that has nothing but a time.
-const emptyRecord = "-"
 
 func (w *rowWriter) reserve(name, value string) {
 	w.taken[name] = true

@@ -1,0 +1,266 @@
+// Package testkit gives tests a whole server on a port of its own, with a
+// clock to turn, real SQLite, the real log engine, and a client that signs in
+// and connects without a browser.
+//
+// A package that uses it calls [Main] from its TestMain: the engine runs in a
+// process of its own, which is the test binary once more.
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/server"
+)
+
+// engineVariable tells a test binary that it is the engine.
+const engineVariable = "ORIEL_TESTKIT_ENGINE"
+
+// Main runs a package's tests, or the engine.
+func Main(m *testing.M) {
+	if args := os.Getenv(engineVariable); args != "" {
+		if err := runEngine(args); err != nil {
+			fmt.Fprintln(os.Stderr, "engine:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func runEngine(args string) error {
+	list := filepath.SplitList(args)
+	if len(list) != 4 {
+		return fmt.Errorf("%q is not four settings", args)
+	}
+	retention, err := time.ParseDuration(list[2])
+	if err != nil {
+		return err
+	}
+	memory, err := strconv.ParseInt(list[3], 10, 64)
+	if err != nil {
+		return err
+	}
+	return server.RunEngine(context.Background(), server.EngineSettings{
+		DataDir: list[0], Socket: list[1], Retention: retention, MemoryBytes: memory,
+	}, os.Stdin)
+}
+
+func engineProcess(ctx context.Context, s server.EngineSettings) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	sep := string(filepath.ListSeparator)
+	cmd.Env = append(os.Environ(), engineVariable+"="+s.DataDir+sep+s.Socket+sep+s.Retention.String()+sep+strconv.FormatInt(s.MemoryBytes, 10))
+	return cmd
+}
+
+// Clock is a clock that runs and can be turned.
+type Clock struct {
+	mu     sync.Mutex // guards offset
+	offset time.Duration
+}
+
+// Now returns the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset)
+}
+
+// Advance turns the clock on.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
+// ToNextHour turns the clock to the next full hour and d more.
+func (c *Clock) ToNextHour(d time.Duration) {
+	now := c.Now()
+	c.Advance(now.Truncate(time.Hour).Add(time.Hour + d).Sub(now))
+}
+
+// ToMinute turns the clock to that minute of an hour, so that a test does not
+// happen to run over the full one.
+func (c *Clock) ToMinute(m int) {
+	now := c.Now()
+	to := now.Truncate(time.Hour).Add(time.Duration(m) * time.Minute)
+	if to.Before(now) {
+		to = to.Add(time.Hour)
+	}
+	c.Advance(to.Sub(now))
+}
+
+// Server is a server that runs until its test ends.
+type Server struct {
+	TB    testing.TB
+	URL   string
+	Dir   string
+	Clock *Clock
+	// Admin works on the server's store from outside, as the administration
+	// commands do.
+	Admin *server.Admin
+
+	settings config.Server
+	stop     context.CancelFunc
+	done     chan error
+	logs     *lockedBuffer
+}
+
+// Password is that of everybody whom AddPerson adds.
+const Password = "correct horse battery staple"
+
+// Start starts a server whose clock stands early in an hour.
+func Start(tb testing.TB, change ...func(*config.Server)) *Server {
+	tb.Helper()
+	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}}
+	s.Clock.ToMinute(5)
+	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0"}
+	s.settings.Sessions.Disconnect, s.settings.Sessions.Reconnect = "hourly", "refresh"
+	s.settings.Sessions.Idle = 30 * 24 * time.Hour
+	s.settings.Tokens.Lifetime, s.settings.Tokens.ReuseWindow = time.Hour, 10*time.Minute
+	s.settings.Telemetry = config.Telemetry{Retention: 30 * 24 * time.Hour, Memory: "256MiB"}
+	for _, c := range change {
+		c(&s.settings)
+	}
+	s.start()
+	tb.Cleanup(func() {
+		s.Stop()
+		if tb.Failed() {
+			tb.Logf("server log:\n%s", s.logs)
+		}
+	})
+	admin, err := server.OpenAdmin(tb.Context(), s.settings.Store)
+	s.Must(err)
+	tb.Cleanup(func() { s.Must(admin.Close()) })
+	s.Admin = admin
+	return s
+}
+
+func (s *Server) start() {
+	s.TB.Helper()
+	srv, err := server.New(context.Background(), server.Config{
+		Settings: s.settings, Now: s.Clock.Now, Version: "test", Engine: engineProcess,
+		Logs: slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}),
+	})
+	s.Must(err)
+	s.URL = srv.PublicURL()
+	// A restart must come back at the same address.
+	s.settings.Listen = s.URL[len("http://"):]
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop, s.done = cancel, make(chan error, 1)
+	go func() { s.done <- srv.Run(ctx) }()
+}
+
+// Stop stops the server. It may be called again.
+func (s *Server) Stop() {
+	s.TB.Helper()
+	if s.stop == nil {
+		return
+	}
+	s.stop()
+	s.stop = nil
+	if err := <-s.done; err != nil {
+		s.TB.Errorf("stop the server: %v", err)
+	}
+}
+
+// Restart stops the server and starts it again over the same data directory,
+// at the same address.
+func (s *Server) Restart() {
+	s.TB.Helper()
+	s.Stop()
+	s.start()
+}
+
+// Log returns what the server has logged.
+func (s *Server) Log() string { return s.logs.String() }
+
+// Must fails the test if err is not nil.
+func (s *Server) Must(err error) {
+	s.TB.Helper()
+	if err != nil {
+		s.TB.Fatal(err)
+	}
+}
+
+// WaitReady waits until everything works, the engine included.
+func (s *Server) WaitReady() {
+	s.TB.Helper()
+	s.Eventually(20*time.Second, "the server is ready", func() bool {
+		res, err := http.Get(s.URL + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+// Eventually asks until the answer is yes, or fails the test.
+func (s *Server) Eventually(within time.Duration, what string, yes func() bool) {
+	s.TB.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(within); !yes(); <-tick.C {
+		if time.Now().After(deadline) {
+			s.TB.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// AddPerson adds a person with Password.
+func (s *Server) AddPerson(email string, owner bool) org.Person {
+	s.TB.Helper()
+	p, err := s.Admin.Directory.AddPerson(s.TB.Context(), org.NewPerson{Email: email, Name: email, Owner: owner, Password: Password}, audit.System())
+	s.Must(err)
+	return p
+}
+
+// AddTeam adds a team with its slug as its name.
+func (s *Server) AddTeam(slug string) org.Team {
+	s.TB.Helper()
+	t, err := s.Admin.Directory.AddTeam(s.TB.Context(), slug, slug, audit.System())
+	s.Must(err)
+	return t
+}
+
+// SetMember gives a person roles in a team.
+func (s *Server) SetMember(slug, email string, roles ...string) {
+	s.TB.Helper()
+	_, err := s.Admin.Directory.SetMember(s.TB.Context(), slug, email, roles, audit.System())
+	s.Must(err)
+}
+
+// lockedBuffer collects what several goroutines write.
+type lockedBuffer struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
+
+var _ io.Writer = (*lockedBuffer)(nil)
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = append(b.text, p...)
+	return len(p), nil
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.text)
+}
