@@ -218,7 +218,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 	page := web.ConsentPage{
 		Action: "/consent",
 		Step: s.Desk.Steps.Sign(purposeConsent, consentStep{
-			ID: rand.Text(), Session: session.Hash, Query: auth.query.Encode(), Scopes: auth.Scopes.String(),
+			ID: rand.Text(), Person: session.Person.ID, Query: auth.query.Encode(), Scopes: auth.Scopes.String(),
 		}, interactionLifetime),
 		Client: web.ConsentClient{Name: auth.client.Name(), Host: verifiedHost(auth.client), Destination: auth.Redirect.Destination()},
 		Person: web.Account{Name: session.Person.Name, Email: session.Person.Email},

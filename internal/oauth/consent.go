@@ -21,8 +21,9 @@ const purposeConsent = "consent"
 type consentStep struct {
 	// ID is unique to the page, so that a form sent twice is one consent.
 	ID string `json:"i"`
-	// Session is the browser session that saw the page.
-	Session string `json:"s"`
+	// Person is who saw the page. Their browser session may be another by
+	// now: signing in again in a second tab must not spoil the first.
+	Person org.PersonID `json:"p"`
 	// Query is the authorization request, read again when the form comes.
 	Query  string `json:"q"`
 	Scopes string `json:"o"`
@@ -42,7 +43,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	session, err := s.Desk.Session(r)
-	if errors.Is(err, login.ErrNoSession) || (err == nil && session.Hash != step.Session) {
+	if errors.Is(err, login.ErrNoSession) || (err == nil && session.Person.ID != step.Person) {
 		return &web.Error{
 			Status: http.StatusForbidden, Public: "You are no longer signed in as the person who opened this page, so nothing was changed.",
 			Next: "Go back to the app and connect again.",

@@ -211,12 +211,14 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	set, err := tools.NewSet(tools.Config{Logs: s.logs, Now: s.Now, Hourly: s.authority.Lifetimes.Hourly})
+	set, err := tools.NewSet(tools.Config{
+		Logs: s.logs, Now: s.Now, Hourly: s.authority.Lifetimes.Hourly, Interactive: s.authority.Lifetimes.Interactive,
+	})
 	if err != nil {
 		return err
 	}
 	mcp, err := mcpserver.New(mcpserver.Config{
-		Gate: s.gate, Resources: resources, PublicURL: s.public, Tools: set, Logger: s.log, Now: s.Now,
+		Site: site, Gate: s.gate, Resources: resources, PublicURL: s.public, Tools: set, Logger: s.log, Now: s.Now,
 		AllowedOrigins: s.Settings.AllowedOrigins, Version: s.Version,
 	})
 	if err != nil {

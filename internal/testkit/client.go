@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -14,7 +15,7 @@ import (
 	"regexp"
 	"strings"
 
-	"html"
+	"github.com/orielhq/oriel/internal/grant"
 )
 
 // Response is an HTTP answer, read to its end.
@@ -263,4 +264,15 @@ func (s *Server) MCP(resource, token, method, params string) Response {
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":%s}`, method, params)
 	return s.Do(http.MethodPost, resource, body, "Content-Type", "application/json", "Accept", "application/json, text/event-stream",
 		"Authorization", "Bearer "+token, "MCP-Protocol-Version", "2025-11-25")
+}
+
+// Key returns the client's short name in the store.
+func (c *Client) Key() grant.ClientKey { return grant.ClientID(c.ID).Key() }
+
+// Grant returns the id of the grant that the client's tokens hang on.
+func (c *Client) Grant() grant.ID {
+	c.s.TB.Helper()
+	claims, err := c.s.Admin.Authority.Keys.VerifyAccess(grant.AccessToken(c.Access), c.s.URL)
+	c.s.Must(err)
+	return claims.Grant
 }

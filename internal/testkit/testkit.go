@@ -149,6 +149,9 @@ func Start(tb testing.TB, change ...func(*config.Server)) *Server {
 	return s
 }
 
+// Interactive makes clients come back through the browser after the hour.
+func Interactive(c *config.Server) { c.Sessions.Reconnect = "interactive" }
+
 func (s *Server) start() {
 	s.TB.Helper()
 	srv, err := server.New(context.Background(), server.Config{

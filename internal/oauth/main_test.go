@@ -1,0 +1,24 @@
+package oauth_test
+
+import (
+	"testing"
+
+	"github.com/orielhq/oriel/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// newServer is a server with two people: ada is a viewer in the team shop and
+// an admin in the team bank, bob is in no team.
+func newServer(t *testing.T) *testkit.Server {
+	t.Helper()
+	s := testkit.Start(t)
+	s.AddPerson("owner@example.com", true)
+	s.AddPerson("ada@example.com", false)
+	s.AddPerson("bob@example.com", false)
+	s.AddTeam("shop")
+	s.AddTeam("bank")
+	s.SetMember("shop", "ada@example.com", "viewer")
+	s.SetMember("bank", "ada@example.com", "admin")
+	return s
+}
