@@ -1,0 +1,85 @@
+# make help lists what can be made. Everything works in a clean clone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+FUZZTIME ?= 30s
+BENCH    ?= .
+COUNT    ?= 1
+
+# The binary that the tests under test/ start, built once for all of them.
+BINARY       := bin/oriel
+NODE_MODULES := test/node/node_modules/.package-lock.json
+# vet, staticcheck and the binary use the same build without cgo; only the race
+# detector needs it. Mixing them compiles every dependency once more.
+PURE := CGO_ENABLED=0
+
+.PHONY: help
+help: ## Print this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js and the race detector).
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test -race -timeout 9m ./...
+
+.PHONY: quick
+quick: go ## Run what needs nothing but Go, without the race detector.
+	$(GO) test ./cmd/... ./internal/...
+
+.PHONY: lint
+lint: go ## Check formatting (gofumpt), go vet and staticcheck.
+	@unformatted=$$($(GO) tool gofumpt -l cmd internal test); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run 'go tool gofumpt -w' on:"; echo "$$unformatted"; exit 1; fi
+	$(PURE) $(GO) vet ./...
+	$(PURE) $(GO) tool staticcheck ./...
+
+.PHONY: fuzz
+fuzz: go ## Run every fuzz target for FUZZTIME (30s) each.
+	@grep -rlE '^func Fuzz' --include='*_test.go' cmd internal test | xargs -n1 dirname | sort -u | while read -r dir; do \
+		grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | sed 's/^func //' | while read -r target; do \
+			echo "== $$dir $$target"; \
+			$(GO) test "./$$dir" -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME); \
+		done; \
+	done
+
+.PHONY: bench
+bench: go ## Run the benchmarks (BENCH=pattern, COUNT=10 for benchstat).
+	$(GO) test ./internal/... -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT)
+
+.PHONY: run
+run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.
+	$(GO) run ./cmd/oriel serve
+
+.PHONY: build
+build: go ## Build the program into bin/oriel, without cgo.
+	$(PURE) $(GO) build -trimpath -o $(BINARY) ./cmd/oriel
+
+.PHONY: vuln
+vuln: go ## Look for known vulnerabilities (govulncheck; fetches its database).
+	$(GO) tool govulncheck ./...
+
+.PHONY: screenshots
+screenshots: tools build ## Take the screenshots in docs/screenshots anew.
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_DOCS_SCREENSHOTS="$(CURDIR)/docs/screenshots" $(GO) test -count=1 ./test/browser
+
+.PHONY: tools
+tools: chromium node ## Install what the tests need beside Go: Chromium and the npm packages.
+
+.PHONY: go
+go:
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/dl/"; exit 1; }
+
+.PHONY: chromium
+chromium:
+	@scripts/need-debian chromium chromium chromium-browser google-chrome
+
+.PHONY: node
+node: $(NODE_MODULES)
+
+# npm writes this file last; it stands for the whole folder.
+$(NODE_MODULES): test/node/package-lock.json test/node/package.json
+	@command -v npm >/dev/null || scripts/need-debian npm npm
+	cd test/node && npm ci --no-progress
+	@touch $@
