@@ -1,0 +1,114 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/orielhq/oriel/internal/access"
+	"github.com/orielhq/oriel/internal/org"
+)
+
+// maxNameBytes bounds the names of people, teams and clients in an answer.
+const maxNameBytes = 200
+
+// plainWords says what a permission lets somebody do.
+var plainWords = map[org.Permission]string{
+	org.LogsRead:         "read logs",
+	org.SpansRead:        "read traces",
+	org.MetricsRead:      "read metrics",
+	org.AlertsRead:       "read alerts",
+	org.AlertsWrite:      "change alerts",
+	org.AnnotationsWrite: "write annotations",
+	org.TeamAdmin:        "administer the team",
+}
+
+// readsTelemetry are the permissions that a data scope narrows.
+var readsTelemetry = []org.Permission{org.LogsRead, org.SpansRead, org.MetricsRead, org.AlertsRead}
+
+func newWhoami(c Config) *Tool {
+	return &Tool{
+		Name: "whoami", Title: "Who am I",
+		Description: "Tells whose connection this is: person, team, roles, what may be read and what is withheld and why, " +
+			"the data scope in force, the server's time (UTC), and when the connection ends. Call it first, and when a call was refused.",
+		InputSchema: json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`),
+		ReadOnly:    true, Idempotent: true,
+		handle: c.whoami,
+	}
+}
+
+func (cfg Config) whoami(_ context.Context, c *access.Caller, raw json.RawMessage) (Result, error) {
+	if _, err := parseArguments("whoami", raw); err != nil {
+		return Result{}, err
+	}
+	var b strings.Builder
+	line := func(key, format string, a ...any) { fmt.Fprintf(&b, key+": "+format+"\n", a...) }
+	name := func(s string) string { return cell(s, maxNameBytes, nil) }
+
+	line("person", "%s", name(c.Person().Name))
+	line("e-mail", "%s", name(c.Person().Email))
+	line("team", "%s (%s)", name(c.Team().Name), c.Team().Slug)
+	line("roles", "%s", strings.Join(c.Roles(), ", "))
+	// A client that registered itself chose its own name.
+	line("client", "%q (the client's own words)", name(c.Client().Name()))
+	line("scopes", "%s", c.Scopes().String())
+	var may, console []string
+	for _, p := range org.Permissions() {
+		_, usable := access.ScopeFor(p)
+		switch {
+		case c.May(p):
+			may = append(may, fmt.Sprintf("%s (%s)", plainWords[p], p))
+		case !usable && c.HasPermission(p):
+			console = append(console, fmt.Sprintf("%s (%s)", plainWords[p], p))
+		}
+	}
+	if len(may) == 0 {
+		may = []string{"nothing but whoami"}
+	}
+	line("may", "%s", strings.Join(may, ", "))
+	for _, p := range org.Permissions() {
+		if _, usable := access.ScopeFor(p); usable && !c.May(p) {
+			line("withheld", "%s (%s): %s", plainWords[p], p, whyWithheld(c, p))
+		}
+	}
+	if len(console) > 0 {
+		line("only in the console", "%s", strings.Join(console, ", "))
+	}
+	for _, p := range readsTelemetry {
+		if c.May(p) {
+			line("data scope of "+string(p), "%s", dataScope(c, p))
+		}
+	}
+	now := cfg.Now()
+	line("server time", "%s", now.UTC().Format(time.RFC3339))
+	line("connection ends", "%s (in %s)", c.Expires().UTC().Format(time.RFC3339), c.Expires().Sub(now).Round(time.Second))
+	line("then", "%s", cfg.afterwards())
+	return Result{Text: b.String()}, nil
+}
+
+// dataScope says which rows the caller sees with p.
+func dataScope(c *access.Caller, p org.Permission) string {
+	s := "everything of team " + c.Team().Slug
+	if filter := c.DataScope(p); filter != "" {
+		s = "only where " + cell(filter, maxShownQuery, nil)
+	}
+	if d := c.View(p).LookBack(); d > 0 {
+		s += fmt.Sprintf(", of the last %s", d)
+	}
+	return s
+}
+
+// afterwards says what happens at the end of the access token.
+func (cfg Config) afterwards() string {
+	switch {
+	case cfg.Interactive && cfg.Hourly:
+		return "it is the full hour: the person must sign in again in the browser"
+	case cfg.Interactive:
+		return "the person must sign in again in the browser"
+	case cfg.Hourly:
+		return "it is the full hour: the client reconnects by itself, nobody needs to do anything"
+	}
+	return "the client reconnects by itself, nobody needs to do anything"
+}
