@@ -50,6 +50,7 @@ func calm(t *testing.T, b *testenv.Browser) {
 // TestFirstStart is the way of somebody who has only what the first start
 // printed.
 func TestFirstStart(t *testing.T) {
+	t.Parallel()
 	o := testenv.StartOriel(t)
 	if !strings.Contains(o.Printed(), `{ "mcpServers": { "oriel": { "url": "`+o.MCPURL()+`" } } }`) {
 		t.Errorf("the first start prints no entry for mcp.json:\n%s", o.Printed())
@@ -95,6 +96,7 @@ func TestFirstStart(t *testing.T) {
 }
 
 func TestSignIn(t *testing.T) {
+	t.Parallel()
 	o := withTeams(t)
 	b := testenv.NewBrowser(t)
 
@@ -135,6 +137,7 @@ func TestSignIn(t *testing.T) {
 }
 
 func TestConnectAndDisconnect(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []struct {
 		name string
 		opts []testenv.BrowserOption
@@ -143,6 +146,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 		{"without JavaScript", []testenv.BrowserOption{testenv.WithoutJavaScript()}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			o := withTeams(t)
 			c := o.Register(t, "Lamp & Co <b>client</b>")
 			b := testenv.NewBrowser(t, kind.opts...)
@@ -185,6 +189,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 }
 
 func TestDeny(t *testing.T) {
+	t.Parallel()
 	o := withTeams(t)
 	c := o.Register(t, "A client")
 	b := testenv.NewBrowser(t)
@@ -204,6 +209,7 @@ func TestDeny(t *testing.T) {
 // TestCase042_TeamResourceFixesTeam: a client of one team's own address gets
 // that team and no other.
 func TestCase042_TeamResourceFixesTeam(t *testing.T) {
+	t.Parallel()
 	o := withTeams(t)
 	c := o.Register(t, "A client")
 	b := testenv.NewBrowser(t)
@@ -225,9 +231,11 @@ func TestCase042_TeamResourceFixesTeam(t *testing.T) {
 // redirect to an app. Chromium knows no such app here: it stays where it is,
 // after it has tried.
 func TestCase041_PrivateUseScheme(t *testing.T) {
+	t.Parallel()
 	const redirect = "cursor://anysphere.cursor-mcp/oauth/callback"
 	for _, button := range []string{"Allow access", "Deny"} {
 		t.Run(button, func(t *testing.T) {
+			t.Parallel()
 			o := withTeams(t)
 			c := o.Register(t, "Cursor", redirect, "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback")
 			b := testenv.NewBrowser(t)
@@ -258,6 +266,7 @@ func TestCase041_PrivateUseScheme(t *testing.T) {
 // TestCase041_HopOnward: hosted callbacks send the browser on to an app. The
 // policy of the consent page applies to every hop after its form.
 func TestCase041_HopOnward(t *testing.T) {
+	t.Parallel()
 	o := withTeams(t)
 	c := o.RegisterHop(t, "Claude", func(url.Values) string { return "claude://claude.ai/mcp-auth-callback" })
 	b := testenv.NewBrowser(t)

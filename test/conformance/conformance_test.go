@@ -142,11 +142,11 @@ func judge(t *testing.T, scenario, version string, results []check, expected []e
 		met[i] = true
 	}
 	for i, e := range expected {
-		if e.Scenario == scenario && !met[i] && slices.Contains(e.Versions, version) {
-			t.Errorf("%s is expected to end as %s at %s and does not: take it out of expected-failures.yml", e.Check, e.Status, version)
+		if e.Scenario == scenario && !met[i] && (len(e.Versions) == 0 || slices.Contains(e.Versions, version)) {
+			t.Errorf("%s is expected to end as %s and does not: take it out of expected-failures.yml", e.Check, e.Status)
 		}
 	}
-	if succeeded == 0 {
+	if succeeded == 0 && len(met) == 0 {
 		t.Errorf("nothing succeeded: %+v", results)
 	}
 }

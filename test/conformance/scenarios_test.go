@@ -9,6 +9,7 @@ type scenario struct {
 
 // Why scenarios do not apply.
 const (
+	noSessions    = "Oriel gives out no session ids: every request stands for itself, on any replica"
 	fixtureTool   = "calls a tool that exists only in the suite's own example server"
 	noResources   = "Oriel offers no resources"
 	noPrompts     = "Oriel offers no prompts, and completes nothing"
@@ -18,7 +19,6 @@ const (
 
 var serverScenarios = []scenario{
 	{"server-initialize", ""},
-	{"server-session-lifecycle", ""},
 	{"server-stateless", ""},
 	{"logging-set-level", ""},
 	{"ping", ""},
@@ -29,6 +29,7 @@ var serverScenarios = []scenario{
 	{"http-header-validation", ""},
 	{"input-required-result-unsupported-methods", ""},
 
+	{"server-session-lifecycle", noSessions},
 	{"completion-complete", noPrompts},
 	{"tools-call-simple-text", fixtureTool},
 	{"tools-call-image", fixtureTool},

@@ -28,6 +28,8 @@ const (
 	// TakesHold is within how long an administration command takes hold in a
 	// running server.
 	TakesHold = time.Second
+	// OwnLogs is how soon a new team has Oriel's own log.
+	OwnLogs = 30 * time.Second
 	// EngineRestart bounds the restart of a killed engine, back-off included.
 	EngineRestart = 30 * time.Second
 )
