@@ -438,7 +438,8 @@ func TestKeyringNeedsItsMasterKey(t *testing.T) {
 
 func TestSecretsPrintAsNothing(t *testing.T) {
 	for _, v := range []any{
-		grant.Code("s3cret"), grant.RefreshToken("s3cret"), grant.AccessToken("s3cret"), grant.MasterKey{'s', '3', 'c'},
+		grant.Code("s3cret"), grant.RefreshToken("s3cret"), grant.AccessToken("s3cret"),
+		grant.MasterKey{'s', '3', 'c'},
 		org.Password("s3cret"), org.KeySecret("s3cret"),
 	} {
 		for _, format := range []string{"%v", "%s", "%+v"} {
