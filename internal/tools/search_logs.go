@@ -176,6 +176,9 @@ func parseSeverities(a arguments) ([]string, error) {
 			}
 		}
 	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
 	return slices.DeleteFunc(all, func(name string) bool { return !wanted[name] }), nil
 }
 

@@ -83,8 +83,12 @@ func (cfg Config) whoami(_ context.Context, c *access.Caller, raw json.RawMessag
 	}
 	now := cfg.Now()
 	line("server time", "%s", now.UTC().Format(time.RFC3339))
-	line("connection ends", "%s (in %s)", c.Expires().UTC().Format(time.RFC3339), c.Expires().Sub(now).Round(time.Second))
-	line("then", "%s", cfg.afterwards())
+	ends := "access token ends"
+	if cfg.Hourly {
+		ends = "connection ends"
+	}
+	line(ends, "%s (in %s)", c.Expires().UTC().Format(time.RFC3339), c.Expires().Sub(now).Round(time.Second))
+	line("then", "%s", cfg.afterwards(c.Expires()))
 	return Result{Text: b.String()}, nil
 }
 
@@ -100,15 +104,15 @@ func dataScope(c *access.Caller, p org.Permission) string {
 	return s
 }
 
-// afterwards says what happens at the end of the access token.
-func (cfg Config) afterwards() string {
-	switch {
-	case cfg.Interactive && cfg.Hourly:
-		return "it is the full hour: the person must sign in again in the browser"
-	case cfg.Interactive:
-		return "the person must sign in again in the browser"
-	case cfg.Hourly:
-		return "it is the full hour: the client reconnects by itself, nobody needs to do anything"
+// afterwards says what happens when the access token ends.
+func (cfg Config) afterwards(ends time.Time) string {
+	hour := ""
+	onHour := ends.Truncate(time.Hour).Equal(ends)
+	if cfg.Hourly && onHour {
+		hour = "it is the full hour: "
 	}
-	return "the client reconnects by itself, nobody needs to do anything"
+	if cfg.Interactive && (onHour || !cfg.Hourly) {
+		return hour + "the person must sign in again in the browser"
+	}
+	return hour + "the client comes back by itself, nobody needs to do anything"
 }
