@@ -54,7 +54,7 @@ run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.
 
 .PHONY: build
 build: go ## Build the program into bin/oriel, without cgo.
-	$(PURE) $(GO) build -trimpath -o $(BINARY) ./cmd/oriel
+	$(PURE) $(GO) build -o $(BINARY) ./cmd/oriel
 
 .PHONY: vuln
 vuln: go ## Look for known vulnerabilities (govulncheck; fetches its database).

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/quiet"
 )
 
 // cli is the command line: one field for each command.
@@ -41,6 +42,7 @@ type environment struct {
 }
 
 func main() {
+	quiet.End()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(&environment{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
 	stop()

@@ -56,7 +56,7 @@ func succeed(ts *testscript.TestScript, neg bool, binary string, args []string) 
 		ts.Fatalf("use: refuses CODE args…")
 	}
 	ts.Check(ts.Exec(binary, args...))
-	if message := said(ts); message != "" {
+	if message := ts.ReadFile("stderr"); message != "" {
 		ts.Fatalf("it succeeds and prints on standard error: %q", message)
 	}
 }
@@ -80,16 +80,10 @@ func refuse(ts *testscript.TestScript, neg bool, binary string, args []string) {
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("it refuses and prints on standard output: %q", out)
 	}
-	message := said(ts)
+	message := ts.ReadFile("stderr")
 	if n := strings.Count(message, "\n"); n != 1 || !strings.HasPrefix(message, "oriel: ") {
 		ts.Fatalf("%d lines on standard error, want one that begins with \"oriel: \"", n)
 	}
-}
-
-var psiNoise = regexp.MustCompile(`(?m)^.* metrics: disable exposing PSI metrics .*\n`)
-
-func said(ts *testscript.TestScript) string {
-	return psiNoise.ReplaceAllString(ts.ReadFile("stderr"), "")
 }
 
 // checkJSON looks at one value of the JSON on the last standard output.
