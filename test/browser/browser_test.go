@@ -158,7 +158,6 @@ func TestConnectAndDisconnect(t *testing.T) {
 			if !b.Has("Web Shop") || !b.Has("Payments") {
 				t.Errorf("the consent page does not offer both teams:\n%s", b.Text())
 			}
-			b.Screenshot("consent")
 			b.Choose("Payments")
 			b.Press("Allow access")
 			b.ExpectHeading("The client has its answer")
@@ -173,7 +172,6 @@ func TestConnectAndDisconnect(t *testing.T) {
 			b.Open(o.URL + "/connections")
 			b.ExpectText("Lamp & Co <b>client</b>")
 			b.ExpectText("Payments")
-			b.Screenshot("connections")
 			b.Press("Disconnect")
 			b.ExpectHeading("Connections")
 			b.ExpectText("Nothing is connected")
@@ -211,7 +209,7 @@ func TestDeny(t *testing.T) {
 func TestCase042_TeamResourceFixesTeam(t *testing.T) {
 	t.Parallel()
 	o := withTeams(t)
-	c := o.Register(t, "A client")
+	c := o.Register(t, "Claude Code")
 	b := testenv.NewBrowser(t)
 	b.Open(c.AuthorizationURL(o.MCPURL("payments")))
 	b.SignIn(email)
@@ -225,6 +223,9 @@ func TestCase042_TeamResourceFixesTeam(t *testing.T) {
 	if grants := o.Grants(); len(grants) != 1 || grants[0].Team != "payments" {
 		t.Errorf("grants: %+v", grants)
 	}
+	b.Open(o.URL + "/connections")
+	b.ExpectText("Claude Code")
+	b.Screenshot("connections")
 }
 
 // TestCase041_PrivateUseScheme: no policy of the page may hold back the
@@ -243,10 +244,13 @@ func TestCase041_PrivateUseScheme(t *testing.T) {
 			b.SignIn(email)
 			if button != "Deny" {
 				b.Choose("Web Shop")
+				b.Screenshot("consent")
 			}
 			b.Press(button)
 			b.ExpectHeading("Returning to Cursor")
-			b.Screenshot("return-" + strings.ToLower(strings.Fields(button)[0]))
+			if button != "Deny" {
+				b.Screenshot("return")
+			}
 			testenv.Within(t, testenv.ShortWait, "the page goes on to the app", func() error {
 				return wentTo(b, redirect+"?")
 			})

@@ -298,11 +298,11 @@ func (b *Browser) Consent(authorizationURL, email, team string) int {
 	return b.Press("Allow access")
 }
 
-// Screenshot keeps a picture of the page beside the test's other artifacts
+// Screenshot keeps a picture of the whole page beside the test's other artifacts
 // and, with ORIEL_DOCS_SCREENSHOTS, in that folder.
 func (b *Browser) Screenshot(name string) {
 	b.t.Helper()
-	shot := do(b, "screenshot", chromedp.CaptureScreenshot())
+	shot := do(b, "screenshot", chromedp.FullScreenshot(100))
 	dirs := []string{b.t.ArtifactDir()}
 	if docs := os.Getenv("ORIEL_DOCS_SCREENSHOTS"); docs != "" {
 		dirs = append(dirs, docs)
