@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 type userCommand struct {
 	Add     userAdd     `cmd:"" help:"Add a person."`
-	Disable userDisable `cmd:"" help:"Take away a person's sign-in and connections, from their next call on."`
+	Disable userDisable `cmd:"" help:"Take away a person's sign-in and end their connections, from their next call on."`
 	Enable  userEnable  `cmd:"" help:"Let a disabled person sign in again."`
 	List    userList    `cmd:"" help:"List people."`
 }
@@ -110,7 +111,15 @@ func (c *userDisable) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		return c.print(env, toJSONPerson(p), fmt.Sprintf("%s is disabled. Their connections are refused from the next call on.\n", p.Email))
+		text := fmt.Sprintf("%s is disabled. Their connections are ended.\n", p.Email)
+		people, err := a.Directory.People(env.ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(people, func(p org.Person) bool { return p.Owner && p.Active() }) {
+			text += "No active owner is left: oriel user enable brings this one back, oriel user add --owner makes another.\n"
+		}
+		return c.print(env, toJSONPerson(p), text)
 	})
 }
 
@@ -126,7 +135,7 @@ func (c *userEnable) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		return c.print(env, toJSONPerson(p), fmt.Sprintf("%s can sign in again.\n", p.Email))
+		return c.print(env, toJSONPerson(p), fmt.Sprintf("%s can sign in and connect again.\n", p.Email))
 	})
 }
 

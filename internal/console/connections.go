@@ -10,7 +10,6 @@ import (
 
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
-	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -19,14 +18,10 @@ func (c *Console) connections(w http.ResponseWriter, r *http.Request, s login.Se
 	if err != nil {
 		return err
 	}
-	members, err := c.Directory.Memberships(r.Context(), s.Person.ID)
-	if err != nil {
-		return fmt.Errorf("list memberships: %w", err)
-	}
 	page := web.ConnectionsPage{Account: account(s), Now: c.Now(), Notice: c.notice(r), MCPURL: c.MCPURL}
 	for _, con := range list {
 		shown := c.shown(con)
-		shown.Trouble = trouble(con, members)
+		shown.Trouble = trouble(con)
 		page.Connections = append(page.Connections, shown)
 	}
 	return c.Site.Render(w, http.StatusOK, page)
@@ -94,13 +89,9 @@ func days(d time.Duration) string {
 }
 
 // trouble says why a living connection gives nothing at present.
-func trouble(con grant.Connection, members []org.Member) string {
-	inTeam := slices.ContainsFunc(members, func(m org.Member) bool { return m.Team.ID == con.Team.ID })
-	switch {
-	case con.Client.Blocked:
+func trouble(con grant.Connection) string {
+	if con.Client.Blocked {
 		return "An administrator has blocked this integration, so it gives nothing at present."
-	case !inTeam:
-		return "You are no longer a member of this team, so it gives nothing at present."
 	}
 	return ""
 }

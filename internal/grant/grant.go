@@ -115,14 +115,14 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 	switch {
 	case s.Grant.ID == "":
 		return &EndedError{"the grant does not exist"}
-	case !s.Grant.EndedAt.IsZero():
-		return &EndedError{"the connection has been ended"}
 	case !s.Person.Active():
 		return &EndedError{"the account is disabled"}
 	case !s.Roles.Member():
 		return &EndedError{"the person is no longer a member of the team"}
 	case s.Client.Blocked:
 		return &EndedError{"the integration has been blocked by an administrator"}
+	case !s.Grant.EndedAt.IsZero():
+		return &EndedError{"the connection has been ended"}
 	case l.Absolute > 0 && now.After(s.Grant.CreatedAt.Add(l.Absolute)):
 		return &EndedError{"the connection has reached its longest lifetime"}
 	}

@@ -272,6 +272,7 @@ func TestCase072_RefreshAsksEveryQuestionAgain(t *testing.T) {
 	ctx := context.Background()
 	for name, test := range map[string]struct {
 		end, mend func(*granttest.Fixture) error
+		stays     bool
 	}{
 		"person disabled": {
 			func(f *granttest.Fixture) error {
@@ -282,6 +283,7 @@ func TestCase072_RefreshAsksEveryQuestionAgain(t *testing.T) {
 				_, err := f.Directory.Enable(ctx, f.Ada.Email, audit.System())
 				return err
 			},
+			true,
 		},
 		"removed from the team": {
 			func(f *granttest.Fixture) error {
@@ -291,6 +293,7 @@ func TestCase072_RefreshAsksEveryQuestionAgain(t *testing.T) {
 				_, err := f.Directory.SetMember(ctx, "shop", f.Ada.Email, []string{"viewer"}, audit.System())
 				return err
 			},
+			true,
 		},
 		"integration blocked": {
 			func(f *granttest.Fixture) error {
@@ -301,6 +304,7 @@ func TestCase072_RefreshAsksEveryQuestionAgain(t *testing.T) {
 				_, err := f.Authority.BlockClient(ctx, f.Client.Key(), false, audit.System())
 				return err
 			},
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,6 +315,10 @@ func TestCase072_RefreshAsksEveryQuestionAgain(t *testing.T) {
 			wantEnded(t, err)
 			check(t, test.mend(f))
 			_, err = f.Refresh(tokens.Refresh)
+			if test.stays {
+				wantEnded(t, err) // only a new consent brings it back
+				_, err = f.Refresh(f.Connect("again").Refresh)
+			}
 			check(t, err)
 		})
 	}

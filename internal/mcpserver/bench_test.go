@@ -21,20 +21,21 @@ import (
 	"github.com/orielhq/oriel/internal/web"
 )
 
-// BenchmarkToolsCall compares a guarded call of whoami with the same tool on
-// a bare SDK server, over real HTTP, with the same settings, in one run.
-func BenchmarkToolsCall(b *testing.B) {
-	f := granttest.New(b)
+// newEndpoint mounts the endpoint over a directory of people, with logs from
+// anywhere.
+func newEndpoint(tb testing.TB, logs telemetry.Logs) (*granttest.Fixture, *access.Gate, *tools.Set, *http.ServeMux) {
+	tb.Helper()
+	f := granttest.New(tb)
 	log := slog.New(slog.DiscardHandler)
-	gate, err := access.NewGate(b.Context(), access.Config{
+	gate, err := access.NewGate(tb.Context(), access.Config{
 		Source: f.DB, Keys: f.Authority.Keys, Issuer: granttest.Issuer, Now: f.Now, Lifetimes: f.Authority.Lifetimes, Logger: log,
 	})
 	f.Must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); gate.Run(ctx) }()
-	b.Cleanup(func() { stop(); <-done })
-	set, err := tools.NewSet(tools.Config{Logs: noLogs{}, Now: f.Now, Hourly: true})
+	tb.Cleanup(func() { stop(); <-done })
+	set, err := tools.NewSet(tools.Config{Logs: logs, Now: f.Now, Hourly: true})
 	f.Must(err)
 	public, err := spec.ParsePublicURL(granttest.Issuer, false)
 	f.Must(err)
@@ -48,6 +49,13 @@ func BenchmarkToolsCall(b *testing.B) {
 	f.Must(err)
 	mux := http.NewServeMux()
 	web.Mount(mux, guarded.Routes())
+	return f, gate, set, mux
+}
+
+// BenchmarkToolsCall compares a guarded call of whoami with the same tool on
+// a bare SDK server, over real HTTP, with the same settings, in one run.
+func BenchmarkToolsCall(b *testing.B) {
+	f, gate, set, mux := newEndpoint(b, noLogs{})
 	token := f.Connect("bench").Access
 
 	whoami, ok := set.Lookup("whoami")

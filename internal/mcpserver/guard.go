@@ -63,9 +63,48 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, stop := s.Gate.Watch(r.Context(), caller)
 	defer stop()
-	s.sdk.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callKey{}, &call{caller, ctx})))
+	answer := &watchedWriter{ResponseWriter: w, watched: ctx}
+	s.sdk.ServeHTTP(answer, r.WithContext(context.WithValue(ctx, callKey{}, &call{caller, ctx})))
+	if answer.withheld || (!answer.begun && answer.over()) {
+		return s.challenge(w, at, spec.NewError(spec.InvalidToken, access.ErrStreamOver.Error()), context.Cause(ctx))
+	}
 	return nil
 }
+
+// watchedWriter withholds an answer that is not begun when the caller's grant
+// or hour ends: the client is told to connect again instead. The SDK itself
+// then writes either an answer nobody asked for or none at all.
+type watchedWriter struct {
+	http.ResponseWriter
+	watched         context.Context //nolint:containedctx // it belongs to this one answer
+	begun, withheld bool
+}
+
+func (w *watchedWriter) over() bool { return errors.Is(context.Cause(w.watched), access.ErrStreamOver) }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *watchedWriter) WriteHeader(status int) {
+	if !w.begun {
+		w.begun, w.withheld = true, w.over()
+	}
+	if !w.withheld {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.withheld {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach what is beneath.
+func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // challenge answers 401 and leads the client to the authorization server (RFC
 // 6750 §3, RFC 9728 §5.1). A request without a token gets no error code.

@@ -213,6 +213,10 @@ func TestCase081_RefusedWithinASecond(t *testing.T) {
 			}
 			if test.mend != nil {
 				s.Must(test.mend(s, c))
+				// Only a new consent brings a connection back.
+				if res := c.Renew(c.Refresh); res.Status != 400 || res.Member("error") != "invalid_grant" {
+					t.Errorf("refresh after the mending: %d %s", res.Status, res.Body)
+				}
 			}
 			c.Connect("ada@example.com", "shop")
 			if res := c.Call("tools/list", ""); res.Status != 200 {

@@ -78,10 +78,11 @@ func New(c Config) (*Server, error) {
 	_, host, _ := strings.Cut(c.PublicURL.String(), "://")
 	c.Site = c.Site.WithBodyLimit(maxRequestBytes)
 	s := &Server{Config: c, host: host}
+	sdkLog := slog.New(onlyWarnings{c.Logger.Handler()})
 	server := mcp.NewServer(
 		&mcp.Implementation{Name: "oriel", Title: "Oriel", Version: c.Version, WebsiteURL: c.PublicURL.String()},
 		&mcp.ServerOptions{
-			Instructions: instructions, Logger: c.Logger, SupportedProtocolVersions: Revisions(),
+			Instructions: instructions, Logger: sdkLog, SupportedProtocolVersions: Revisions(),
 			// Lists differ by caller and by the minute; a client that wants
 			// to know asks.
 			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
@@ -91,12 +92,31 @@ func New(c Config) (*Server, error) {
 	}
 	server.AddReceivingMiddleware(s.listOnlyWhatMayBeCalled)
 	s.sdk = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
-		Stateless: true, JSONResponse: true, PropagateRequestCancellation: true, Logger: c.Logger, MaxRequestBodyBytes: maxRequestBytes,
+		Stateless: true, JSONResponse: true, PropagateRequestCancellation: true, Logger: sdkLog, MaxRequestBodyBytes: maxRequestBytes,
 		// The guard checks the Host itself: behind a proxy on this computer
 		// it is rightly another than the address.
 		DisableLocalhostProtection: true,
 	})
 	return s, nil
+}
+
+// onlyWarnings drops what the SDK tells about each request as if it were
+// news: the request itself is logged already.
+type onlyWarnings struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (h onlyWarnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs implements slog.Handler.
+func (h onlyWarnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return onlyWarnings{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h onlyWarnings) WithGroup(name string) slog.Handler {
+	return onlyWarnings{h.Handler.WithGroup(name)}
 }
 
 // Routes lists the endpoint and its metadata, each with and without a slash

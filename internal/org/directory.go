@@ -123,7 +123,7 @@ func (d *Directory) Disable(ctx context.Context, email string, by audit.Actor) (
 	return p, nil
 }
 
-// Enable undoes Disable. Grants that ended meanwhile stay ended.
+// Enable lets a disabled person sign in again. Their grants stay ended.
 func (d *Directory) Enable(ctx context.Context, email string, by audit.Actor) (Person, error) {
 	p, err := d.PersonByEmail(ctx, email)
 	if err != nil || p.Active() {
@@ -203,7 +203,7 @@ func (d *Directory) SetMember(ctx context.Context, slug, email string, roles []s
 	return Member{Person: p, Team: t, Roles: names}, nil
 }
 
-// RemoveMember takes a person out of a team.
+// RemoveMember takes a person out of a team and ends their grants there.
 func (d *Directory) RemoveMember(ctx context.Context, slug, email string, by audit.Actor) error {
 	t, err := d.Team(ctx, slug)
 	if err != nil {

@@ -25,7 +25,6 @@ var (
 	ErrEmailTaken     = errors.New("somebody with this e-mail address exists already")
 	ErrSlugTaken      = errors.New("a team with this slug exists already")
 	ErrKeyNameTaken   = errors.New("the team has a working key of this name already")
-	ErrLastOwner      = errors.New("this is the last active owner; make somebody else an owner first")
 	ErrOwnerExists    = errors.New("an owner exists already")
 )
 
@@ -48,8 +47,8 @@ type Store interface {
 	// People lists everybody by e-mail address.
 	People(ctx context.Context) ([]Person, error)
 	// SetDisabled disables (at) or enables (zero time) a person; disabling
-	// ends the person's browser sessions. Errors: ErrPersonNotFound,
-	// ErrLastOwner.
+	// ends the person's browser sessions and grants. Errors:
+	// ErrPersonNotFound.
 	SetDisabled(ctx context.Context, id PersonID, at time.Time, ev audit.Event) error
 	// PasswordHash returns "" for a person without a password. Errors:
 	// ErrPersonNotFound.

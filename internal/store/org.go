@@ -131,21 +131,6 @@ func query[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, erro
 // SetDisabled implements org.Store.
 func (db *DB) SetDisabled(ctx context.Context, id org.PersonID, at time.Time, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {
-		if !at.IsZero() {
-			var others int
-			err := t.QueryRow("SELECT count(*) FROM people WHERE owner AND disabled_at = 0 AND id <> $1", string(id)).Scan(&others)
-			if err != nil {
-				return fmt.Errorf("count owners: %w", err)
-			}
-			var owner bool
-			err = t.QueryRow("SELECT owner FROM people WHERE id = $1", string(id)).Scan(&owner)
-			if err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return fmt.Errorf("read person: %w", err)
-			}
-			if owner && others == 0 {
-				return org.ErrLastOwner
-			}
-		}
 		n, err := t.exec("UPDATE people SET disabled_at = $1 WHERE id = $2", millis(at), string(id))
 		if err != nil {
 			return fmt.Errorf("set disabled: %w", err)
@@ -156,6 +141,11 @@ func (db *DB) SetDisabled(ctx context.Context, id org.PersonID, at time.Time, ev
 		if !at.IsZero() {
 			if _, err := t.exec("DELETE FROM sessions WHERE person_id = $1", string(id)); err != nil {
 				return fmt.Errorf("end sessions: %w", err)
+			}
+			_, err := t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE person_id = $3 AND ended_at = 0",
+				millis(at), "the account was disabled", string(id))
+			if err != nil {
+				return fmt.Errorf("end grants: %w", err)
 			}
 		}
 		if err := t.change(access.PersonChanged, string(id), ev.At); err != nil {
@@ -283,6 +273,11 @@ func (db *DB) RemoveMember(ctx context.Context, team org.TeamID, person org.Pers
 		}
 		if n == 0 {
 			return org.ErrNotMember
+		}
+		_, err = t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE team_id = $3 AND person_id = $4 AND ended_at = 0",
+			millis(ev.At), "the person was taken out of the team", string(team), string(person))
+		if err != nil {
+			return fmt.Errorf("end grants: %w", err)
 		}
 		if err := t.change(access.MemberChanged, string(person), ev.At); err != nil {
 			return err

@@ -89,28 +89,6 @@ func TestFirstOwnerIsMadeOnce(t *testing.T) {
 	}
 }
 
-func TestTheLastOwnerCannotBeDisabled(t *testing.T) {
-	db := open(t)
-	ctx := t.Context()
-	for i := range 2 {
-		if err := db.CreatePerson(ctx, person(i, true), "", audit.Event{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	now := time.Now()
-	if err := db.SetDisabled(ctx, "p0", now, audit.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	wantErr(t, db.SetDisabled(ctx, "p1", now, audit.Event{}), org.ErrLastOwner)
-	if err := db.SetDisabled(ctx, "p0", time.Time{}, audit.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.SetDisabled(ctx, "p1", now, audit.Event{}); err != nil {
-		t.Fatal(err)
-	}
-	wantErr(t, db.SetDisabled(ctx, "nobody", now, audit.Event{}), org.ErrPersonNotFound)
-}
-
 func TestTenantsAreNumberedFromOneAndNeverShared(t *testing.T) {
 	db := open(t)
 	seen := make(map[uint32]bool)

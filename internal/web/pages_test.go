@@ -112,7 +112,7 @@ var pages = map[string]Page{
 			{
 				ID: "bbbb", ClientName: "Visual Studio Code", Host: "vscode.dev", Destination: "vscode.dev", Team: "Payments",
 				Scopes: []string{"read logs"}, Since: now.AddDate(0, -1, 0), LastUsed: now.Add(-26 * time.Hour),
-				Trouble: "You are no longer a member of this team, so it gives nothing at present.",
+				Trouble: "An administrator has blocked this integration, so it gives nothing at present.",
 			},
 		},
 	},

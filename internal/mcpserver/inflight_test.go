@@ -1,0 +1,49 @@
+package mcpserver_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+// slowLogs answers when the caller has given up, and says when it was asked.
+type slowLogs struct {
+	telemetry.Logs
+
+	asked chan struct{}
+}
+
+func (l slowLogs) QueryLogs(ctx context.Context, _ telemetry.View, _ telemetry.LogQuery, _ telemetry.Budget) (telemetry.LogResult, error) {
+	close(l.asked)
+	<-ctx.Done()
+	return telemetry.LogResult{}, context.Cause(ctx)
+}
+
+// A call under way when its grant ends gets the challenge, not its answer.
+func TestCallUnderWayIsChallengedWhenItsGrantEnds(t *testing.T) {
+	logs := slowLogs{asked: make(chan struct{})}
+	f, _, _, mux := newEndpoint(t, logs)
+	tokens := f.Connect("slow")
+	go func() {
+		<-logs.asked
+		if err := f.Authority.EndGrant(context.WithoutCancel(t.Context()), tokens.Grant, "revoked", audit.System()); err != nil {
+			t.Error(err)
+		}
+	}()
+	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search_logs","arguments":{}}}`
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, mcpPath, strings.NewReader(body))
+	req.Host = "127.0.0.1"
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	req.Header.Set("Authorization", "Bearer "+string(tokens.Access))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, req)
+	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Header().Get("WWW-Authenticate"), `error="invalid_token"`) {
+		t.Errorf("%d %s\n%s", w.Code, w.Header().Get("WWW-Authenticate"), w.Body)
+	}
+}
