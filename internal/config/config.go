@@ -60,6 +60,8 @@ type Server struct {
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
 
+	TrustedProxies []string `help:"Addresses or networks of the proxies in front of this server, whose X-Forwarded-For says where a request comes from. Without them every request counts as the proxy's own." env:"ORIEL_TRUSTED_PROXIES" placeholder:"CIDR"`
+
 	AllowedOrigins []string `help:"Origins of web pages that may call the MCP endpoint, beside this server's own and those on this computer." env:"ORIEL_ALLOWED_ORIGINS" placeholder:"ORIGIN"`
 
 	Log struct {
@@ -95,6 +97,9 @@ func (s *Server) Check() error {
 	if _, err := s.EngineMemory(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := s.Proxies(); err != nil {
+		errs = append(errs, err)
+	}
 	if s.Telemetry.Retention < 24*time.Hour {
 		errs = append(errs, fmt.Errorf("--telemetry-retention %s: telemetry is kept for whole days, 24h at least", s.Telemetry.Retention))
 	}
@@ -119,6 +124,22 @@ func (s *Server) Public() (spec.PublicURL, error) {
 		return spec.PublicURL{}, fmt.Errorf("--public-url: %w", err)
 	}
 	return u, nil
+}
+
+// Proxies returns the networks of the trusted proxies.
+func (s *Server) Proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range s.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if a, addrErr := netip.ParseAddr(text); addrErr == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--trusted-proxies %q: write an address or a network, like 10.0.0.7 or 10.0.0.0/8", text)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 // EngineMemory returns the memory of the embedded engine in bytes.

@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"testing"
 
+	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
@@ -10,9 +11,9 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 // newServer is a server with two people: ada is a viewer in the team shop and
 // an admin in the team bank, bob is in no team.
-func newServer(t *testing.T) *testkit.Server {
+func newServer(t *testing.T, change ...func(*config.Server)) *testkit.Server {
 	t.Helper()
-	s := testkit.Start(t)
+	s := testkit.Start(t, change...)
 	s.AddPerson("owner@example.com", true)
 	s.AddPerson("ada@example.com", false)
 	s.AddPerson("bob@example.com", false)

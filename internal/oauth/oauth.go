@@ -43,6 +43,7 @@ type Server struct {
 	Config
 	clientKey []byte
 	documents documents
+	limits    limits
 }
 
 // features is what is live, so that metadata advertises only what works.
@@ -56,7 +57,7 @@ func New(c Config) (*Server, error) {
 	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Gate == nil || c.Clients == nil || c.Now == nil {
 		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients and Now")
 	}
-	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id")}
+	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id"), limits: newLimits(c.Now)}
 	var err error
 	if s.documents, err = newDocuments(c.PublicURL); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
@@ -70,16 +71,17 @@ func (s *Server) Routes() []web.Route {
 	client := func(pattern string, methods []string, h web.HandlerFunc) web.Route {
 		return web.Route{Pattern: pattern, Who: web.Anyone, Handler: s.Site.API(open(methods, h))}
 	}
+	begin := func(h web.HandlerFunc) web.HandlerFunc { return s.Site.Limited(s.limits.begin, h) }
 	get, post := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
 	routes := []web.Route{
-		{Pattern: "/oauth/authorize", Who: web.Anyone, Handler: s.Site.Page(s.authorize)},
-		{Pattern: "/authorize", Who: web.Anyone, Handler: s.Site.Page(s.authorize)},
+		{Pattern: "/oauth/authorize", Who: web.Anyone, Handler: s.Site.Page(begin(s.authorize))},
+		{Pattern: "/authorize", Who: web.Anyone, Handler: s.Site.Page(begin(s.authorize))},
 		{Pattern: "POST /consent", Who: web.SignedIn, Handler: s.Site.Form(s.consent)},
-		client("/oauth/token", post, s.token),
-		client("/token", post, s.token),
-		client("/oauth/register", post, s.register),
-		client("/register", post, s.register),
-		client("/oauth/revoke", post, s.revoke),
+		client("/oauth/token", post, s.limitFailures(s.token)),
+		client("/token", post, s.limitFailures(s.token)),
+		client("/oauth/register", post, begin(s.register)),
+		client("/register", post, begin(s.register)),
+		client("/oauth/revoke", post, s.limitFailures(s.revoke)),
 		client("/oauth/userinfo", []string{http.MethodGet, http.MethodHead, http.MethodPost}, s.userInfo),
 		client("/oauth/jwks", get, s.jwks),
 		client("/oauth/", nil, notFound),

@@ -182,7 +182,11 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	site, err := web.New(web.Config{Pages: pages, Logger: s.log, Now: s.Now, PublicURL: s.public.String()})
+	proxies, err := s.Settings.Proxies()
+	if err != nil {
+		return err
+	}
+	site, err := web.New(web.Config{Pages: pages, Logger: s.log, Now: s.Now, PublicURL: s.public.String(), TrustedProxies: proxies})
 	if err != nil {
 		return err
 	}

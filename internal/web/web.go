@@ -70,8 +70,8 @@ type Config struct {
 	PublicURL string
 	// BodyLimit bounds request bodies, in bytes; 0 means 64 KiB.
 	BodyLimit int64
-	// TrustedProxies may name the client's address in a header. Not used yet:
-	// the address of the connection counts.
+	// TrustedProxies may name the client's address in X-Forwarded-For. From
+	// anybody else that header is worth nothing.
 	TrustedProxies []netip.Prefix
 }
 
@@ -153,14 +153,4 @@ type requestIDKey struct{}
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
-}
-
-// ClientAddress returns the address the request came from, the zero Addr if
-// it cannot be read.
-func (s *Site) ClientAddress(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
 }
