@@ -335,8 +335,8 @@ func TestCookieOverHTTPS(t *testing.T) {
 	}
 }
 
-// TestRefusals: whatever the reason, the answer is the same.
-func TestRefusals(t *testing.T) {
+// TestCase093_RefusalsLookAlike: whatever the reason, the answer is the same.
+func TestCase093_RefusalsLookAlike(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
 	h.addAda()
@@ -387,7 +387,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestThrottledSignIn(t *testing.T) {
+func TestCase093_ThrottledSignIn(t *testing.T) {
 	h := newHouse(t)
 	h.addAda()
 	b := h.browser()
@@ -408,8 +408,8 @@ func TestThrottledSignIn(t *testing.T) {
 	}
 }
 
-// TestReturn: the way back is a signed local path and nothing else.
-func TestReturn(t *testing.T) {
+// TestCase094_Return: the way back is a signed local path and nothing else.
+func TestCase094_Return(t *testing.T) {
 	h := newHouse(t)
 	h.addAda()
 	b := h.browser()
@@ -460,9 +460,9 @@ func TestReauthenticate(t *testing.T) {
 	}
 }
 
-// TestSessionFixation: an id that was known before the sign-in is worth
+// TestCase091_SessionFixation: an id that was known before the sign-in is worth
 // nothing after it.
-func TestSessionFixation(t *testing.T) {
+func TestCase091_SessionFixation(t *testing.T) {
 	h := newHouse(t)
 	h.addAda()
 	b := h.browser()
@@ -568,7 +568,7 @@ func TestSessionEnds(t *testing.T) {
 	}
 }
 
-func TestForeignFormsAreRefused(t *testing.T) {
+func TestCase092_ForeignFormsAreRefused(t *testing.T) {
 	h := newHouse(t)
 	h.addAda()
 	for _, path := range []string{"/login", "/logout", "/login/setup"} {
@@ -585,7 +585,7 @@ func TestForeignFormsAreRefused(t *testing.T) {
 	}
 }
 
-func TestOutdatedHashIsUpgraded(t *testing.T) {
+func TestCase096_OutdatedHashIsUpgraded(t *testing.T) {
 	h := newHouse(t)
 	p := h.addAda()
 	ctx := context.Background()
@@ -608,7 +608,7 @@ func TestOutdatedHashIsUpgraded(t *testing.T) {
 	h.browser().signIn().expectRedirect(t, "/")
 }
 
-func TestOwnerLink(t *testing.T) {
+func TestCase095_OwnerLink(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
 	link := func() string {

@@ -292,6 +292,33 @@ func TestCase074_InteractiveReconnect(t *testing.T) {
 	}
 }
 
+// There are no sessions: an id, whoever's it may have been, opens nothing and
+// closes nothing.
+func TestCase086_SessionIDsAreWorthNothing(t *testing.T) {
+	s := newServer(t)
+	ada := s.Register().Connect("ada@example.com", "shop")
+	hello := `{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"x","version":"1"}}`
+	res := ada.Call("initialize", hello)
+	if res.Status != 200 || res.Header.Get("Mcp-Session-Id") != "" {
+		t.Fatalf("initialize: %d, session %q", res.Status, res.Header.Get("Mcp-Session-Id"))
+	}
+	body := `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`
+	header := []string{"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Mcp-Session-Id", "somebody-elses"}
+	if res := s.Do(http.MethodPost, mcpPath, body, header...); res.Status != http.StatusUnauthorized {
+		t.Errorf("a session id without a token: %d", res.Status)
+	}
+	header = append(header, "Authorization", "Bearer "+ada.Access)
+	if res := s.Do(http.MethodPost, mcpPath, body, header...); res.Status != 200 && res.Status != http.StatusNotFound {
+		t.Errorf("a session id beside a token: %d %s", res.Status, res.Body)
+	}
+	if res := s.Do(http.MethodDelete, mcpPath, "", header...); res.Status < 400 && res.Status != http.StatusNoContent {
+		t.Errorf("DELETE: %d", res.Status)
+	}
+	if res := ada.Call("tools/list", ""); res.Status != 200 {
+		t.Errorf("afterwards: %d", res.Status)
+	}
+}
+
 func TestOversizedBodyIs413(t *testing.T) {
 	s := newServer(t)
 	c := s.Register().Connect("ada@example.com", "shop")

@@ -35,15 +35,22 @@ func TestCallUnderWayIsChallengedWhenItsGrantEnds(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search_logs","arguments":{}}}`
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, mcpPath, strings.NewReader(body))
-	req.Host = "127.0.0.1"
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	req.Header.Set("Authorization", "Bearer "+string(tokens.Access))
+	req := newCall(t, string(tokens.Access), "search_logs")
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, req)
 	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Header().Get("WWW-Authenticate"), `error="invalid_token"`) {
 		t.Errorf("%d %s\n%s", w.Code, w.Header().Get("WWW-Authenticate"), w.Body)
 	}
+}
+
+// newCall is the request with which a client calls a tool.
+func newCall(t *testing.T, token, tool string) *http.Request {
+	t.Helper()
+	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `","arguments":{}}}`
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, mcpPath, strings.NewReader(body))
+	req.Host = "127.0.0.1"
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	req.Header.Set("Authorization", "Bearer "+token)
+	return req
 }
