@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -65,7 +64,7 @@ func ReadForm(r *http.Request) error {
 func (s *Site) handle(h HandlerFunc, answer func(http.ResponseWriter, *http.Request, *Error)) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		id := strings.ToLower(rand.Text())
+		id := rand.Text()
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		rw.Header().Set("X-Request-Id", id)
 		w := &recorder{ResponseWriter: rw}
@@ -141,7 +140,17 @@ func asError(err error) *Error {
 // logRequest writes the one line of a request. The query string, headers and
 // bodies carry codes, tokens and passwords: none of them is ever logged.
 func (s *Site) logRequest(r *http.Request, w *recorder, err error, took time.Duration) {
-	attrs := []slog.Attr{
+	level := slog.LevelInfo
+	if err != nil {
+		if e := asError(err); e.Status >= 500 || w.statusCode() < 400 {
+			level = slog.LevelError
+		}
+	}
+	if !s.Logger.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	attrs = append(attrs,
 		slog.String("method", r.Method),
 		slog.String("route", routeOf(r)),
 		slog.Int("status", w.statusCode()),
@@ -149,13 +158,9 @@ func (s *Site) logRequest(r *http.Request, w *recorder, err error, took time.Dur
 		slog.Int64("bytes", w.bytes),
 		slog.String("request_id", RequestID(r.Context())),
 		slog.String("client", s.ClientAddress(r).String()),
-	}
-	level := slog.LevelInfo
+	)
 	if err != nil {
 		attrs = append(attrs, slog.String("err", err.Error()))
-		if e := asError(err); e.Status >= 500 || w.statusCode() < 400 {
-			level = slog.LevelError
-		}
 	}
 	if p, ok := errors.AsType[*panicError](err); ok {
 		attrs = append(attrs, slog.String("stack", string(p.stack)))

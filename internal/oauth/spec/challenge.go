@@ -40,13 +40,22 @@ func ParseBearer(authorization []string) (string, error) {
 
 func isToken68(s string) bool {
 	s = strings.TrimRight(s, "=")
-	for i := 0; i < len(s); i++ {
-		if !isAlnum(s[i]) && !strings.ContainsRune("-._~+/", rune(s[i])) {
+	for i := range len(s) {
+		if !token68[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+// token68 are the characters of token68 (RFC 9110 §11.2). It is a table
+// because every call's token goes through it.
+var token68 = func() (t [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		t[c] = true
+	}
+	return t
+}()
 
 // Challenge is the content of a WWW-Authenticate header of a protected resource (RFC 6750 §3, RFC 9728 §5.1). Empty
 // members are left out.
