@@ -116,7 +116,7 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 	case s.Grant.ID == "":
 		return &EndedError{"the grant does not exist"}
 	case !s.Grant.EndedAt.IsZero():
-		return &EndedError{"the connection has been ended"}
+		return &EndedError{s.Grant.endedBecause()}
 	case !s.Person.Active():
 		return &EndedError{"the account is disabled"}
 	case !s.Roles.Member():
@@ -140,6 +140,14 @@ func (s *Standing) mayContinue(now time.Time, l Lifetimes) error {
 		return &EndedError{"the connection has not been used for too long"}
 	}
 	return nil
+}
+
+// endedBecause says why the grant ended. Reasons are fixed sentences of ours.
+func (g *Grant) endedBecause() string {
+	if g.EndReason == "" {
+		return "the connection has been ended"
+	}
+	return "the connection has been ended: " + g.EndReason
 }
 
 // idle says whether the grant issued no token for longer than it may.
