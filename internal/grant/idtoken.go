@@ -9,6 +9,10 @@ import (
 	"github.com/orielhq/oriel/internal/org"
 )
 
+// maxHintBytes is far above any ID token of ours, whose audience may be a
+// self-contained client id of 3 KB.
+const maxHintBytes = 8 << 10
+
 // IDTokenHint is what a request's id_token_hint says (OpenID Connect Core
 // §3.1.2.1).
 type IDTokenHint struct {
@@ -21,8 +25,8 @@ type IDTokenHint struct {
 // proves nothing but that its bearer once had it (OpenID Connect RP-Initiated
 // Logout §2). Errors wrap ErrTokenInvalid.
 func (a *Authority) ReadIDTokenHint(token string) (IDTokenHint, error) {
-	if len(token) > maxTokenBytes {
-		return IDTokenHint{}, fmt.Errorf("%w: longer than %d bytes", ErrTokenInvalid, maxTokenBytes)
+	if len(token) > maxHintBytes {
+		return IDTokenHint{}, fmt.Errorf("%w: longer than %d bytes", ErrTokenInvalid, maxHintBytes)
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
