@@ -106,17 +106,30 @@ type ConsentTeam struct {
 	Slug, Name string
 	Checked    bool
 	Roles      []string
-	Can        []ConsentPermission
+	// Connected says that the person has allowed the client something in
+	// this team already.
+	Connected bool
+	Can       []ConsentPermission
 }
 
-// ConsentPermission is something the client would be able to do.
+// ConsentPermission is something the client would be able to do. The form
+// sends each that stays ticked as a field named by ConsentField.
 type ConsentPermission struct {
-	Text string
+	// Scope is the value that is sent.
+	Scope string
+	Text  string
+	// Allowed says that the person has allowed it before.
+	Allowed bool
+	// Unticked says that the person took it out a moment ago.
+	Unticked bool
 	// Withheld says that the client asks for it and the person's roles do
 	// not give it; Why says so in words.
 	Withheld bool
 	Why      string
 }
+
+// ConsentField is the form field for what the client may do in a team.
+func ConsentField(slug string) string { return "may-" + slug }
 
 // ReturnPage hands over to an app whose scheme only the operating system
 // knows, and which therefore leaves the browser where it is.
@@ -126,6 +139,8 @@ type ReturnPage struct {
 	URL template.URL
 	// Denied says that the person pressed Deny.
 	Denied bool
+	// What says what happened, in place of the usual words.
+	What string
 }
 
 // ProblemPage says what went wrong and what to do.
@@ -249,10 +264,22 @@ func NewPages() (*Pages, error) {
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
 			return formField{label, name, kind, value, auto, hint, problem}
 		},
-		"problem": func(errs map[string]string, field string) string { return errs[field] },
+		"autosubmit": autoSubmitScript,
+		"formaction": formAction,
+		"problem":    func(errs map[string]string, field string) string { return errs[field] },
 	}
 	for _, page := range []Page{
-		SignInPage{}, SetupPage{}, ConsentPage{}, ReturnPage{}, ProblemPage{}, StartPage{}, ConnectionsPage{}, SignedOutPage{},
+		SignInPage{},
+		SetupPage{},
+		ConsentPage{},
+		ReturnPage{},
+		ProblemPage{},
+		StartPage{},
+		ConnectionsPage{},
+		SignedOutPage{},
+		ContinuePage{},
+		FormPostPage{},
+		LogoutPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).
