@@ -5,7 +5,8 @@
 //
 // Requests move: authorize → sign-in (and back) → consent → code; then the
 // client at token, again and again until revoke or the end of the grant. GET
-// changes nothing anywhere.
+// changes nothing, but where a standard demands it: prompt=none is answered
+// at once, and so is the wish of a client to sign out the person it names.
 package oauth
 
 import (
@@ -43,11 +44,15 @@ type Server struct {
 	Config
 	clientKey []byte
 	documents documents
+	pushed    sealer
 }
 
 // features is what is live, so that metadata advertises only what works.
 func features() spec.Features {
-	return spec.Features{Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true}
+	return spec.Features{
+		Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true,
+		FormPost: true, PushedAuthorization: true, Logout: true,
+	}
 }
 
 // New returns the authorization server, or an error that names what Config
@@ -58,6 +63,9 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id")}
 	var err error
+	if s.pushed, err = newSealer(c.Authority.Master); err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
+	}
 	if s.documents, err = newDocuments(c.PublicURL); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
@@ -74,7 +82,10 @@ func (s *Server) Routes() []web.Route {
 	routes := []web.Route{
 		{Pattern: "/oauth/authorize", Who: web.Anyone, Handler: s.Site.Page(s.authorize)},
 		{Pattern: "/authorize", Who: web.Anyone, Handler: s.Site.Page(s.authorize)},
-		{Pattern: "POST /consent", Who: web.SignedIn, Handler: s.Site.Form(s.consent)},
+		{Pattern: "POST " + consentPath, Who: web.SignedIn, Handler: s.Site.Form(s.consent)},
+		{Pattern: spec.LogoutPath, Who: web.Anyone, Handler: s.Site.Page(s.logout)},
+		{Pattern: "POST " + confirmPath, Who: web.Anyone, Handler: s.Site.Form(s.confirmLogout)},
+		client(spec.PushedAuthorizationPath, post, s.par),
 		client("/oauth/token", post, s.token),
 		client("/token", post, s.token),
 		client("/oauth/register", post, s.register),

@@ -192,7 +192,7 @@ func (c *Client) Consent(b *Browser, email, authorizeURL string) Response {
 // Allow presses Allow access on a consent page and returns the redirect.
 func (c *Client) Allow(b *Browser, page Response, team string) *url.URL {
 	c.s.TB.Helper()
-	res := b.Post("/consent", url.Values{"step": {ConsentStep(page.Body)}, "team": {team}, "decision": {"allow"}})
+	res := b.Post("/consent", ConsentForm(page.Body, team))
 	if res.Status != http.StatusSeeOther {
 		c.s.TB.Fatalf("allow: status %d\n%s", res.Status, res.Body)
 	}
@@ -207,6 +207,19 @@ func ConsentStep(page string) string {
 		return Field(form, "step")
 	}
 	return ""
+}
+
+// ConsentForm returns what a browser sends when somebody chooses a team on a
+// consent page and presses Allow access, with everything ticked that was.
+func ConsentForm(page, team string) url.Values {
+	form := url.Values{"step": {ConsentStep(page)}, "team": {team}, "decision": {"allow"}}
+	field := "may-" + team
+	for _, input := range regexp.MustCompile(`<input type="checkbox"[^>]*>`).FindAllString(page, -1) {
+		if strings.Contains(input, ` name="`+field+`"`) && strings.HasSuffix(input, " checked>") {
+			form.Add(field, Field(input, field))
+		}
+	}
+	return form
 }
 
 // Token sends a token request with the client's credentials.
