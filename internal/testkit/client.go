@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 )
 
@@ -120,6 +121,7 @@ type Client struct {
 	Verifier string
 	Access   string
 	Refresh  string
+	IDToken  string
 }
 
 // DefaultRedirect is where clients that name nothing else want their answers.
@@ -143,6 +145,14 @@ func (s *Server) Register(body ...string) *Client {
 	}
 	s.Must(res.JSON(&reg))
 	return &Client{s: s, ID: reg.ID, Secret: reg.Secret, Redirect: reg.Redirects[0], Resource: s.URL + "/mgmt/api/v1/mcp"}
+}
+
+// AddClient registers a client as an administrator does.
+func (s *Server) AddClient(name string, confidential bool, redirects ...string) *Client {
+	s.TB.Helper()
+	c, secret, err := s.Admin.Authority.RegisterClient(s.TB.Context(), name, redirects, confidential, audit.Shell("test"))
+	s.Must(err)
+	return &Client{s: s, ID: string(c.ID), Secret: secret, Redirect: redirects[0], Resource: s.URL + "/mgmt/api/v1/mcp"}
 }
 
 // PostJSON posts JSON without any cookie.
@@ -246,7 +256,7 @@ func (c *Client) Renew(token string) Response {
 
 func (c *Client) keep(res Response) Response {
 	if res.Status == http.StatusOK {
-		c.Access, c.Refresh = res.Member("access_token"), res.Member("refresh_token")
+		c.Access, c.Refresh, c.IDToken = res.Member("access_token"), res.Member("refresh_token"), res.Member("id_token")
 	}
 	return res
 }
