@@ -70,11 +70,25 @@ func (s *Server) absolute(target string) string {
 	return target
 }
 
-// Get opens a page.
-func (b *Browser) Get(target string) Response {
+// Get opens a page; header is a list of names and values.
+func (b *Browser) Get(target string, header ...string) Response {
 	b.s.TB.Helper()
-	req, err := http.NewRequestWithContext(b.s.TB.Context(), http.MethodGet, b.s.absolute(target), nil)
+	return b.open(http.MethodGet, target, header)
+}
+
+// Head asks about a page.
+func (b *Browser) Head(target string) Response {
+	b.s.TB.Helper()
+	return b.open(http.MethodHead, target, nil)
+}
+
+func (b *Browser) open(method, target string, header []string) Response {
+	b.s.TB.Helper()
+	req, err := http.NewRequestWithContext(b.s.TB.Context(), method, b.s.absolute(target), nil)
 	b.s.Must(err)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
 	return b.do(req)
 }
 
