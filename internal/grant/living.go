@@ -82,3 +82,16 @@ func (a *Authority) makeRoom(ctx context.Context, c Consent) error {
 	}
 	return nil
 }
+
+// endedLately is how long a person is told that a connection ended, and why.
+const endedLately = 3 * 24 * time.Hour
+
+// EndedLately lists the connections of a person that ended a short time ago,
+// the last ended first; their grants say why.
+func (a *Authority) EndedLately(ctx context.Context, person org.PersonID) ([]Connection, error) {
+	ended, err := a.Store.EndedConnections(ctx, person, a.Now().Add(-endedLately))
+	if err != nil {
+		return nil, fmt.Errorf("list ended connections: %w", err)
+	}
+	return ended, nil
+}

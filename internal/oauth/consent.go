@@ -59,9 +59,12 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 		status, id = http.StatusUnprocessableEntity, retry.id
 	}
 	page := web.ConsentPage{
-		Action:      consentPath,
-		Step:        s.signConsent(auth, session, id, ""),
-		Client:      web.ConsentClient{Name: auth.client.Name(), Host: verifiedHost(auth.client), Destination: auth.Redirect.Destination()},
+		Action: consentPath,
+		Step:   s.signConsent(auth, session, id, ""),
+		Client: web.ConsentClient{
+			Name: auth.client.Name(), Host: verifiedHost(auth.client), Registered: auth.client.Kind == grant.Registered,
+			Destination: auth.Redirect.Destination(),
+		},
 		Person:      web.Account{Name: session.Person.Name, Email: session.Person.Email},
 		SignOutStep: s.Desk.SignOutStep(spec.AuthorizePath + "?" + auth.query.Encode()),
 		Fixed:       auth.Resource.TeamSlug() != "",

@@ -97,6 +97,8 @@ type ConsentClient struct {
 	// Host is the host that the client is known to belong to, "" for a
 	// client that registered itself.
 	Host string
+	// Registered says that an administrator registered the client.
+	Registered bool
 	// Destination is where the answer is sent: a host or an app.
 	Destination string
 }
@@ -181,7 +183,9 @@ type StartTeam struct {
 type ConnectionsPage struct {
 	Account     Account
 	Connections []Connection
-	Now         time.Time
+	// Ended are connections that ended lately without the person's doing.
+	Ended []EndedConnection
+	Now   time.Time
 	// Notice is shown at the top, "" for none.
 	Notice string
 	MCPURL string
@@ -202,6 +206,14 @@ type Connection struct {
 	Ends string
 	// Trouble says why it gives nothing at present, "" when it works.
 	Trouble string
+}
+
+// EndedConnection is a connection that is over.
+type EndedConnection struct {
+	ClientName, Team string
+	At               time.Time
+	// Why says why it ended, as the rest of a sentence.
+	Why string
 }
 
 // SignedOutPage says that the session is over.

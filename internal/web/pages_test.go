@@ -126,6 +126,14 @@ var pages = map[string]Page{
 		},
 	},
 	"connections_empty": ConnectionsPage{Account: ada, Now: now, MCPURL: mcpURL},
+	"connections_ended": ConnectionsPage{Account: ada, Now: now, MCPURL: mcpURL, Ended: []EndedConnection{
+		{ClientName: "<Cursor>", Team: "Web Shop", At: now.Add(-2 * time.Hour), Why: "newer sign-ins of the same client took its place"},
+	}},
+	"consent_registered": ConsentPage{
+		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada, Fixed: true,
+		Client: ConsentClient{Name: "Portal", Registered: true, Destination: "portal.example"},
+		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+	},
 	"signedout":         SignedOutPage{},
 	"return_signed_out": ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/bye?state=a", What: "You are signed out."},
 	"continue":          ContinuePage{Action: "/consent", Step: "c3RlcA.c3Vt", ClientName: "Claude", Team: "Web Shop"},
