@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -27,6 +29,14 @@ const (
 // which prompt=login or max_age demanded it, or ever.
 type reauthStep struct {
 	Since int64 `json:"s"` // Unix milliseconds; 0 ever
+	// Of is the hash of the request: a sign-in for one meets no demand of
+	// another.
+	Of string `json:"o"`
+}
+
+func hashOfRequest(query url.Values) string {
+	sum := sha256.Sum256([]byte(query.Encode()))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // authorization is a validated authorization request with its client.
@@ -90,6 +100,9 @@ func (s *Server) reauthenticated(query url.Values) (time.Time, error) {
 		return time.Time{}, &web.Error{
 			Status: http.StatusBadRequest, Public: "This page is too old.", Next: "Go back to the app and connect again.", Cause: err,
 		}
+	}
+	if step.Of != hashOfRequest(query) {
+		return time.Time{}, nil
 	}
 	return time.UnixMilli(step.Since), nil
 }
@@ -222,7 +235,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 	case auth.Prompt.None && (!found || stale):
 		return s.refuse(w, r, auth, spec.NewError(spec.LoginRequired, "the person must sign in"))
 	case !found || stale:
-		step := reauthStep{}
+		step := reauthStep{Of: hashOfRequest(auth.query)}
 		if fresh || stale {
 			step.Since = now.UnixMilli()
 		}

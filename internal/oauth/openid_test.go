@@ -74,6 +74,26 @@ func TestCase034_DemandedSignInAsksOnce(t *testing.T) {
 	}
 }
 
+// TestCase034_SignInCountsForItsRequestOnly: the mark that a sign-in leaves on
+// the way back meets the demand of no other request.
+func TestCase034_SignInCountsForItsRequestOnly(t *testing.T) {
+	s := newServer(t)
+	c := s.Register()
+	b := s.Browser()
+	page := b.Get(wantSignIn(t, b.Get(c.AuthorizeURL())))
+	back := b.Post("/login", url.Values{"step": {testkit.Field(page.Body, "step")}, "email": {"ada@example.com"}, "password": {testkit.Password}})
+	u, err := url.Parse(back.Header.Get("Location"))
+	s.Must(err)
+	mark := u.Query().Get("oriel_reauth")
+	if mark == "" {
+		t.Fatalf("no mark on %s", u)
+	}
+	wantConsentPage(t, b.Get(u.String()))
+	wantSignIn(t, b.Get(c.AuthorizeURL(set("prompt", "login", "oriel_reauth", mark))))
+	wantSignIn(t, b.Get(c.AuthorizeURL(set("max_age", "0", "oriel_reauth", mark))))
+	wantStatus(t, b.Get(c.AuthorizeURL(set("oriel_reauth", mark+"x"))), http.StatusBadRequest)
+}
+
 func TestCase034_MaxAge(t *testing.T) {
 	s := newServer(t)
 	c := s.Register()

@@ -161,7 +161,7 @@ func TestPushedRequestsStayShort(t *testing.T) {
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
 	c := s.Register(`{"client_name":"x","redirect_uris":["https://a.example/` + random(480) + `","https://a.example/` + random(480) + `","https://a.example/` + random(480) + `"],"token_endpoint_auth_method":"none"}`)
-	res := push(s, c, set("state", random(2800)))
+	res := push(s, c, set("state", random(2500)))
 	if at := s.URL + pushedURL(t, c, res); len(at) > 8<<10 {
 		t.Errorf("the URL is %d bytes long", len(at))
 	}
