@@ -92,7 +92,8 @@ func (s sealer) seal(client grant.ClientID, p pushedRequest) (string, error) {
 // open returns the request that a request_uri holds. Errors wrap errPushed.
 func (s sealer) open(client grant.ClientID, uri string, now time.Time) (pushedRequest, error) {
 	text, ok := strings.CutPrefix(uri, spec.PushedRequestPrefix)
-	if !ok || len(uri) > spec.MaxPushedURIBytes {
+	// The strict decoder ignores line breaks all the same.
+	if !ok || len(uri) > spec.MaxPushedURIBytes || strings.ContainsAny(text, "\r\n") {
 		return pushedRequest{}, errPushed
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
