@@ -251,14 +251,14 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 	if err != nil {
 		return err
 	}
-	team, remembered := known.remembers(auth)
+	team, why := known.remembers(auth)
 	switch {
-	case remembered && auth.Prompt.None:
+	case why == nil && auth.Prompt.None:
 		return s.answerSilently(w, r, auth, session, team)
-	case remembered:
+	case why == nil:
 		return s.showContinue(w, r, auth, session, team)
 	case auth.Prompt.None:
-		return s.refuse(w, r, auth, spec.NewError(spec.ConsentRequired, "the person must agree"))
+		return s.refuse(w, r, auth, why)
 	}
 	return s.showConsent(w, r, auth, session, known, consentRetry{})
 }

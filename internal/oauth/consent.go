@@ -211,8 +211,8 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorizatio
 // allowAgain answers the page that goes on by itself. If what it rests on has
 // ended meanwhile, the person is asked.
 func (s *Server) allowAgain(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep) error {
-	team, ok := k.remembers(auth)
-	if !ok || team.Team.Slug != step.Remembered {
+	team, why := k.remembers(auth)
+	if why != nil || team.Team.Slug != step.Remembered {
 		http.Redirect(w, r, spec.AuthorizePath+"?"+auth.query.Encode(), http.StatusSeeOther)
 		return nil
 	}

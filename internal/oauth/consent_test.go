@@ -287,6 +287,10 @@ func TestCase046_NotRemembered(t *testing.T) {
 		page := portal.Consent(b, "ada@example.com", portal.AuthorizeURL(set("scope", "logs:read", "prompt", "consent")))
 		redeem(t, portal, portal.Allow(b, page, "bank").String())
 		wantConsentPage(t, b.Get(portal.AuthorizeURL(set("scope", "logs:read"))))
+		res := b.Get(portal.AuthorizeURL(set("scope", "logs:read", "prompt", "none")))
+		if to := res.Header.Get("Location"); !strings.Contains(to, "error=interaction_required") {
+			t.Errorf("prompt=none: %s", to)
+		}
 	})
 	t.Run("removed from the team", func(t *testing.T) {
 		b := s.Browser()

@@ -168,3 +168,20 @@ func TestPushedRequestsStayShort(t *testing.T) {
 	wantSignIn(t, s.Browser().Get(pushedURL(t, c, res)))
 	wantOAuthError(t, push(s, c, set("state", random(3050), "claims", `{"userinfo":{"`+random(1500)+`":null}}`)), http.StatusRequestEntityTooLarge, "invalid_request")
 }
+
+// TestCase005_MetadataOfTheBrowserPart: metadata tells of what works.
+func TestCase005_MetadataOfTheBrowserPart(t *testing.T) {
+	s := newServer(t)
+	var m struct {
+		PAR    string   `json:"pushed_authorization_request_endpoint"`
+		Logout string   `json:"end_session_endpoint"`
+		Modes  []string `json:"response_modes_supported"`
+		Claims bool     `json:"claims_parameter_supported"`
+		URI    bool     `json:"request_uri_parameter_supported"`
+		Must   bool     `json:"require_pushed_authorization_requests"`
+	}
+	s.Must(s.Do(http.MethodGet, "/.well-known/openid-configuration", "").JSON(&m))
+	if m.PAR != s.URL+"/oauth/par" || m.Logout != s.URL+"/oauth/logout" || strings.Join(m.Modes, " ") != "query form_post" || !m.Claims || m.URI || m.Must {
+		t.Errorf("metadata: %+v", m)
+	}
+}

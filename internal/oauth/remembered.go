@@ -88,14 +88,16 @@ func (t knownTeam) offer(asked spec.Scopes) spec.Scopes {
 	return t.within(asked.Union(t.allowed).Intersect(spec.ResourceScopes()))
 }
 
-// remembers says whether a request asks for nothing that the person has not
-// allowed already, and for which team. It never does for a client that
-// somebody else could pretend to be: one that registered itself, or whose
-// answers go to a port or an app of the person's computer (RFC 8252 §8.6).
-func (k known) remembers(auth authorization) (knownTeam, bool) {
+// remembers returns the team of a request that asks for nothing that the
+// person has not allowed already, or why the person must be asked. They always
+// are for a client that somebody else could pretend to be: one that registered
+// itself, or whose answers go to a port or an app of the person's computer
+// (RFC 8252 §8.6).
+func (k known) remembers(auth authorization) (knownTeam, *spec.Error) {
+	agree := spec.NewError(spec.ConsentRequired, "the person must agree")
 	identified := auth.client.Kind == grant.Document || auth.client.Kind == grant.Registered
 	if !identified || auth.Redirect.IsLoopback() || auth.Redirect.IsPrivateUse() || auth.Prompt.Consent {
-		return knownTeam{}, false
+		return knownTeam{}, agree
 	}
 	var found []knownTeam
 	for _, t := range k.teams {
@@ -103,15 +105,18 @@ func (k known) remembers(auth authorization) (knownTeam, bool) {
 			found = append(found, t)
 		}
 	}
-	// Which of several teams is meant only the person knows.
-	if len(found) != 1 || k.elsewhere {
-		return knownTeam{}, false
+	switch {
+	case len(found) == 0:
+		return knownTeam{}, agree
+	case len(found) > 1 || k.elsewhere:
+		// Which of several teams is meant only the person knows.
+		return knownTeam{}, spec.NewError(spec.InteractionRequired, "the person must choose a team")
 	}
 	asked := found[0].within(auth.Scopes)
 	if asked.Intersect(spec.ResourceScopes()).IsEmpty() || !found[0].allowed.Contains(asked) {
-		return knownTeam{}, false
+		return knownTeam{}, agree
 	}
-	return found[0], true
+	return found[0], nil
 }
 
 // showContinue goes on without asking, by a page that posts itself: opening
