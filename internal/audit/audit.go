@@ -25,6 +25,8 @@ const (
 	SignInRefused    Kind = "session.refused"
 	SignedOut        Kind = "session.ended"
 	GrantApproved    Kind = "grant.approved"
+	GrantRemembered  Kind = "grant.remembered"
+	GrantSteppedUp   Kind = "grant.stepped_up"
 	GrantDenied      Kind = "grant.denied"
 	GrantRedeemed    Kind = "grant.redeemed"
 	GrantEnded       Kind = "grant.ended"

@@ -24,7 +24,31 @@ func (c *Console) connections(w http.ResponseWriter, r *http.Request, s login.Se
 		shown.Trouble = trouble(con)
 		page.Connections = append(page.Connections, shown)
 	}
+	if page.Ended, err = c.ended(r, s); err != nil {
+		return err
+	}
 	return c.Site.Render(w, http.StatusOK, page)
+}
+
+const (
+	reasonDisconnected = "disconnected by the person"
+	// maxEnded is how many ended connections the page tells of.
+	maxEnded = 5
+)
+
+// ended lists the connections that ended lately without the person's doing.
+func (c *Console) ended(r *http.Request, s login.Session) ([]web.EndedConnection, error) {
+	list, err := c.Authority.EndedLately(r.Context(), s.Person.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []web.EndedConnection
+	for _, con := range list {
+		if con.Grant.EndReason != reasonDisconnected && len(out) < maxEnded {
+			out = append(out, web.EndedConnection{ClientName: con.Client.Name(), Team: con.Team.Name, At: con.Grant.EndedAt, Why: con.Grant.EndReason})
+		}
+	}
+	return out, nil
 }
 
 // shown returns a connection as its page shows it.
@@ -111,7 +135,7 @@ func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, s login.Ses
 			Links: []web.Link{{Text: "Connections", URL: "/connections"}},
 		}
 	}
-	if err := c.Authority.EndGrant(ctx, id, "disconnected by the person", c.actor(s, r)); err != nil {
+	if err := c.Authority.EndGrant(ctx, id, reasonDisconnected, c.actor(s, r)); err != nil {
 		return err
 	}
 	words := fmt.Sprintf("%s is disconnected. Its next request is refused.", web.DisplayName(list[i].Client.Name()))

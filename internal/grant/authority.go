@@ -70,11 +70,39 @@ type Consent struct {
 	RedirectURI string
 	Challenge   spec.CodeChallenge
 	Nonce       string
+	// How says what the consent rests on.
+	How ConsentKind
+}
+
+// ConsentKind says what a consent rests on.
+type ConsentKind int
+
+// The kinds of consent.
+const (
+	// Fresh: the person was asked, and there was nothing before.
+	Fresh ConsentKind = iota
+	// Remembered: the person was not asked, having agreed to as much before.
+	Remembered
+	// SteppedUp: the person was asked and allowed more than before.
+	SteppedUp
+)
+
+// event is the audit's word for the kind.
+func (k ConsentKind) event() audit.Kind {
+	switch k {
+	case Remembered:
+		return audit.GrantRemembered
+	case SteppedUp:
+		return audit.GrantSteppedUp
+	default:
+		return audit.GrantApproved
+	}
 }
 
 // Approve stores a consent as a grant and returns the code for its client.
 // Called again with the same consent within the code's life it returns the
-// same code and changes nothing; later, ErrConsentUsed.
+// same code and changes nothing; later, ErrConsentUsed. Where the person has
+// too many living grants of the same kind, the longest unused one ends.
 func (a *Authority) Approve(ctx context.Context, c Consent, by audit.Actor) (Code, error) {
 	now := a.Now()
 	code := a.mint.code(c.ID)
@@ -87,7 +115,7 @@ func (a *Authority) Approve(ctx context.Context, c Consent, by audit.Actor) (Cod
 		CreatedAt: now, ExpiresAt: now.Add(codeLifetime),
 	}
 	ev := audit.Event{
-		At: now, Actor: by, Kind: audit.GrantApproved, Target: string(g.ID), Team: c.TeamSlug,
+		At: now, Actor: by, Kind: c.How.event(), Target: string(g.ID), Team: c.TeamSlug,
 		Detail: fmt.Sprintf("%s (%s), scopes: %s", c.Client.Name(), g.Client, c.Scopes),
 	}
 	err := a.Store.Approve(ctx, g, state, c.Client, ev)
@@ -96,6 +124,9 @@ func (a *Authority) Approve(ctx context.Context, c Consent, by audit.Actor) (Cod
 	}
 	if err != nil {
 		return "", fmt.Errorf("store consent: %w", err)
+	}
+	if err := a.makeRoom(ctx, c); err != nil {
+		return "", fmt.Errorf("make room for the consent: %w", err)
 	}
 	return code, nil
 }
@@ -272,7 +303,8 @@ func (a *Authority) endIfOf(ctx context.Context, id ID, client ClientID, by audi
 }
 
 // Connections lists grants in use. Those that a verdict would refuse are left
-// out only where they can never come back (ended, idle for too long).
+// out only where they can never come back (ended, idle for too long, past
+// their hour where the person must sign in again).
 func (a *Authority) Connections(ctx context.Context, f ConnectionFilter) ([]Connection, error) {
 	all, err := a.Store.Connections(ctx, f)
 	if err != nil {
@@ -281,10 +313,9 @@ func (a *Authority) Connections(ctx context.Context, f ConnectionFilter) ([]Conn
 	now := a.Now()
 	kept := all[:0]
 	for _, c := range all {
-		if c.Grant.idle(now, a.Lifetimes) {
-			continue
+		if c.Grant.living(now, a.Lifetimes) {
+			kept = append(kept, c)
 		}
-		kept = append(kept, c)
 	}
 	return kept, nil
 }

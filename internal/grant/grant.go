@@ -122,7 +122,7 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 	case s.Client.Blocked:
 		return &EndedError{"the integration has been blocked by an administrator"}
 	case !s.Grant.EndedAt.IsZero():
-		return &EndedError{"the connection has been ended"}
+		return &EndedError{s.Grant.endedBecause()}
 	case l.Absolute > 0 && now.After(s.Grant.CreatedAt.Add(l.Absolute)):
 		return &EndedError{"the connection has reached its longest lifetime"}
 	}
@@ -140,6 +140,14 @@ func (s *Standing) mayContinue(now time.Time, l Lifetimes) error {
 		return &EndedError{"the connection has not been used for too long"}
 	}
 	return nil
+}
+
+// endedBecause says why the grant ended. Reasons are fixed sentences of ours.
+func (g *Grant) endedBecause() string {
+	if g.EndReason == "" {
+		return "the connection has been ended"
+	}
+	return "the connection has been ended: " + g.EndReason
 }
 
 // idle says whether the grant issued no token for longer than it may.

@@ -64,7 +64,7 @@ func (a *Authority) Refresh(ctx context.Context, r RefreshRequest) (Tokens, erro
 		if err := s.mayContinue(now, a.Lifetimes); err != nil {
 			return nil, err
 		}
-		if a.Lifetimes.Interactive && !now.Before(NextHour(s.Grant.CreatedAt)) {
+		if s.Grant.hourIsOver(now, a.Lifetimes) {
 			return nil, ErrReconnect
 		}
 		events, err := a.rotate(s, generation, now, r.Address)

@@ -51,6 +51,14 @@ type Store interface {
 	// first.
 	Connections(ctx context.Context, f ConnectionFilter) ([]Connection, error)
 
+	// OpenGrants lists the grants of a person with a client for a resource
+	// that have not ended, redeemed or not.
+	OpenGrants(ctx context.Context, person org.PersonID, client ClientKey, resource string) ([]Grant, error)
+
+	// EndedConnections lists a person's redeemed grants that ended after a
+	// moment, the last ended first.
+	EndedConnections(ctx context.Context, person org.PersonID, after time.Time) ([]Connection, error)
+
 	// SaveClient stores a client that does not exist yet.
 	SaveClient(ctx context.Context, c Client, ev audit.Event) error
 	// ClientByKey returns ErrClientUnknown where none is stored.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
@@ -31,6 +32,12 @@ const (
 	AMRPassword = "pwd"
 	ACRPassword = "urn:oriel:acr:password"
 )
+
+// CanMeet says whether somebody could sign in here with one of the classes;
+// with none listed, anybody can.
+func CanMeet(classes []string) bool {
+	return len(classes) == 0 || slices.Contains(classes, ACRPassword)
+}
 
 // sessionIDLength is that of a session id: 256 bits and a little more, in
 // base 32.
@@ -111,6 +118,9 @@ func (d *Desk) begin(w http.ResponseWriter, r *http.Request, p org.Person) error
 	d.setCookie(w, id, int(SessionAbsolute/time.Second))
 	return nil
 }
+
+// SignOut ends the session of the request, if it has one.
+func (d *Desk) SignOut(w http.ResponseWriter, r *http.Request) error { return d.end(w, r) }
 
 // end ends the session of the request, if it has one.
 func (d *Desk) end(w http.ResponseWriter, r *http.Request) error {

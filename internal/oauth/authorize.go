@@ -1,17 +1,15 @@
 package oauth
 
 import (
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/oauth/spec"
@@ -19,8 +17,7 @@ import (
 	"github.com/orielhq/oriel/internal/web"
 )
 
-// purposeReauth marks the way back from a sign-in that prompt=login or
-// max_age demanded.
+// purposeReauth marks the way back from a sign-in.
 const (
 	purposeReauth = "reauthentication"
 	reauthParam   = "oriel_reauth"
@@ -28,9 +25,18 @@ const (
 	interactionLifetime = time.Hour
 )
 
-// reauthStep says since when a person must have signed in.
+// reauthStep says since when a person must have signed in: since the moment at
+// which prompt=login or max_age demanded it, or ever.
 type reauthStep struct {
-	Since int64 `json:"s"` // Unix milliseconds
+	Since int64 `json:"s"` // Unix milliseconds; 0 ever
+	// Of is the hash of the request: a sign-in for one meets no demand of
+	// another.
+	Of string `json:"o"`
+}
+
+func hashOfRequest(query url.Values) string {
+	sum := sha256.Sum256([]byte(query.Encode()))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // authorization is a validated authorization request with its client.
@@ -39,6 +45,11 @@ type authorization struct {
 	client grant.Client
 	// query is the request as it came, to come back to it.
 	query url.Values
+	// pushed is the id of a pushed request, "" for one that was not.
+	pushed string
+	// signedIn says that the browser comes from a sign-in that this request
+	// led to.
+	signedIn bool
 }
 
 // authorize is the authorization endpoint (RFC 6749 §3.1, OAuth 2.1 §3.1).
@@ -66,16 +77,18 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	}
 	auth, err := s.readAuthorize(r, query)
 	if refused, ok := errors.AsType[*redirectError](err); ok {
-		return s.respond(w, r, refused.auth, spec.AuthorizationResponse{Error: refused.err})
+		refused.auth.signedIn = !since.IsZero()
+		return s.refuse(w, r, refused.auth, refused.err)
 	}
 	if err != nil {
 		return err
 	}
+	auth.signedIn = !since.IsZero()
 	return s.next(w, r, auth, since)
 }
 
-// reauthenticated takes the mark of a demanded sign-in out of the query and
-// returns when it was demanded.
+// reauthenticated takes the mark of a sign-in out of the query and returns
+// since when it must have been, zero where there was none.
 func (s *Server) reauthenticated(query url.Values) (time.Time, error) {
 	token := query.Get(reauthParam)
 	if token == "" {
@@ -87,6 +100,9 @@ func (s *Server) reauthenticated(query url.Values) (time.Time, error) {
 		return time.Time{}, &web.Error{
 			Status: http.StatusBadRequest, Public: "This page is too old.", Next: "Go back to the app and connect again.", Cause: err,
 		}
+	}
+	if step.Of != hashOfRequest(query) {
+		return time.Time{}, nil
 	}
 	return time.UnixMilli(step.Since), nil
 }
@@ -123,7 +139,29 @@ func (s *Server) readAuthorize(r *http.Request, query url.Values) (authorization
 			Next: "Ask an administrator if you need it.",
 		}
 	}
-	redirect, err := matchRedirect(client.Metadata.RedirectURIs, start.RedirectURI)
+	var pushed pushedRequest
+	if start.IsPushed() {
+		// RFC 9126 §4: what else is in the query counts for nothing.
+		if pushed, err = s.pushed.open(client.ID, start.RequestURI, s.Now()); err != nil {
+			return authorization{}, &web.Error{
+				Status: http.StatusBadRequest, Public: "The app's request is too old, or was not made for it (invalid_request_uri).",
+				Next: "Go back to the app and connect again.", Cause: err,
+			}
+		}
+		again, err := s.pushed.again(client.ID, pushed, s.Now())
+		if err != nil {
+			return authorization{}, err
+		}
+		query = url.Values{"client_id": {string(client.ID)}, "request_uri": {again}}
+		if start, err = spec.ParseAuthorize(pushed.values); err != nil {
+			return authorization{}, fmt.Errorf("read pushed request: %w", err)
+		}
+	}
+	auth, err := s.checkAuthorize(client, start)
+	auth.query, auth.pushed = query, pushed.ID
+	if refused, ok := errors.AsType[*spec.Error](err); ok {
+		return authorization{}, &redirectError{auth, refused}
+	}
 	if err != nil {
 		return authorization{}, &web.Error{
 			Status: http.StatusBadRequest,
@@ -132,14 +170,21 @@ func (s *Server) readAuthorize(r *http.Request, query url.Values) (authorization
 			Cause:  fmt.Errorf("redirect_uri %q of client %s: %w", start.RedirectURI, client.Key(), err),
 		}
 	}
-	req, err := start.Validate(redirect, s.Resources)
-	auth := authorization{AuthorizeRequest: req, client: client, query: query}
+	return auth, nil
+}
+
+// checkAuthorize validates what a client asks for. Errors: *spec.Error for
+// what may be told at the redirect URI, which the authorization beside it
+// then holds; any other means that there is no such place.
+func (s *Server) checkAuthorize(client grant.Client, start spec.AuthorizeStart) (authorization, error) {
+	redirect, err := matchRedirect(client.Metadata.RedirectURIs, start.RedirectURI)
 	if err != nil {
-		return authorization{}, &redirectError{auth, oauthError(err)}
+		return authorization{}, err
 	}
-	if req.ResponseMode != spec.ResponseModeQuery {
-		auth.ResponseMode = spec.ResponseModeQuery
-		return authorization{}, &redirectError{auth, spec.NewError(spec.InvalidRequest, "response_mode must be query")}
+	req, err := start.Validate(redirect, s.Resources)
+	auth := authorization{AuthorizeRequest: req, client: client}
+	if err != nil {
+		return auth, oauthError(err)
 	}
 	auth.Scopes = auth.Scopes.OrDefault()
 	return auth, nil
@@ -173,31 +218,67 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 	if err != nil && !errors.Is(err, login.ErrNoSession) {
 		return fmt.Errorf("look up session: %w", err)
 	}
-	signedIn := err == nil
+	found := err == nil
+	now := s.Now()
 	// prompt=login and max_age want the person to prove who they are again
 	// (OpenID Connect Core §3.1.2.1).
-	now := s.Now()
-	stale := signedIn && session.AuthTime.Before(since)
-	if signedIn && since.IsZero() {
-		stale = auth.Prompt.Login || auth.Prompt.SelectAccount ||
-			(auth.MaxAge >= 0 && now.Sub(session.AuthTime) > time.Duration(auth.MaxAge)*time.Second)
+	fresh := auth.Prompt.Login || auth.Prompt.SelectAccount ||
+		(found && auth.MaxAge >= 0 && now.Sub(session.AuthTime) > time.Duration(auth.MaxAge)*time.Second)
+	unfit := s.unfit(auth, session)
+	stale := found && (fresh || unfit != nil)
+	if auth.signedIn {
+		stale = found && session.AuthTime.Before(since)
 	}
 	switch {
-	case auth.Prompt.None && (!signedIn || stale):
-		return s.respond(w, r, auth, spec.AuthorizationResponse{Error: spec.NewError(spec.LoginRequired, "nobody is signed in at this browser")})
-	case auth.Prompt.None:
-		return s.respond(w, r, auth, spec.AuthorizationResponse{Error: spec.NewError(spec.ConsentRequired, "the person must agree")})
-	case !signedIn || stale:
-		back := auth.query
-		if stale {
-			back = cloneValues(back)
-			back.Set(reauthParam, s.Desk.Steps.Sign(purposeReauth, reauthStep{now.UnixMilli()}, interactionLifetime))
+	case !login.CanMeet(auth.Claims.ACR):
+		return s.refuse(w, r, auth, spec.NewError(spec.UnmetAuthenticationRequirements, "nobody can sign in here as the claims parameter demands"))
+	case auth.Prompt.None && (!found || stale):
+		return s.refuse(w, r, auth, spec.NewError(spec.LoginRequired, "the person must sign in"))
+	case !found || stale:
+		step := reauthStep{Of: hashOfRequest(auth.query)}
+		if fresh || stale {
+			step.Since = now.UnixMilli()
 		}
+		back := cloneValues(auth.query)
+		back.Set(reauthParam, s.Desk.Steps.Sign(purposeReauth, step, interactionLifetime))
 		http.Redirect(w, r, s.Desk.SignInURL(spec.AuthorizePath+"?"+back.Encode(),
 			login.SignInOptions{Reauthenticate: stale, LoginHint: auth.LoginHint}), http.StatusSeeOther)
 		return nil
+	case unfit != nil:
+		return s.refuse(w, r, auth, unfit)
 	}
-	return s.showConsent(w, r, auth, session)
+	known, err := s.known(r.Context(), auth, session.Person.ID)
+	if err != nil {
+		return err
+	}
+	team, why := known.remembers(auth)
+	switch {
+	case why == nil && auth.Prompt.None:
+		return s.answerSilently(w, r, auth, session, team)
+	case why == nil:
+		return s.showContinue(w, r, auth, session, team)
+	case auth.Prompt.None:
+		return s.refuse(w, r, auth, why)
+	}
+	return s.showConsent(w, r, auth, session, known, consentRetry{})
+}
+
+// unfit says why somebody's sign-in does not do for a request: it is about
+// another person (OpenID Connect Core §3.1.2.2), or must be of another class
+// (§5.5.1.1).
+func (s *Server) unfit(auth authorization, session login.Session) *spec.Error {
+	subject := org.PersonID(auth.Claims.Subject)
+	if hint, err := s.Authority.ReadIDTokenHint(auth.IDTokenHint); err == nil && subject == "" {
+		// A hint that cannot be read is none: its key may be long gone.
+		subject = hint.Person
+	}
+	switch {
+	case subject != "" && session.Person.ID != subject:
+		return spec.NewError(spec.LoginRequired, "another person is signed in than the request is about")
+	case len(auth.Claims.ACR) > 0 && !slices.Contains(auth.Claims.ACR, session.ACR):
+		return spec.NewError(spec.UnmetAuthenticationRequirements, "the person did not sign in as the claims parameter demands")
+	}
+	return nil
 }
 
 func cloneValues(v url.Values) url.Values {
@@ -206,73 +287,6 @@ func cloneValues(v url.Values) url.Values {
 		c[k] = slices.Clone(vs)
 	}
 	return c
-}
-
-// showConsent asks the person.
-func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session) error {
-	members, err := s.Directory.Memberships(r.Context(), session.Person.ID)
-	if err != nil {
-		return fmt.Errorf("list teams of %s: %w", session.Person.ID, err)
-	}
-	fixed := auth.Resource.TeamSlug()
-	page := web.ConsentPage{
-		Action: "/consent",
-		Step: s.Desk.Steps.Sign(purposeConsent, consentStep{
-			ID: rand.Text(), Person: session.Person.ID, Query: auth.query.Encode(), Scopes: auth.Scopes.String(),
-		}, interactionLifetime),
-		Client: web.ConsentClient{Name: auth.client.Name(), Host: verifiedHost(auth.client), Destination: auth.Redirect.Destination()},
-		Person: web.Account{Name: session.Person.Name, Email: session.Person.Email},
-		Fixed:  fixed != "",
-		Until:  s.until(),
-	}
-	page.SignOutStep = s.Desk.SignOutStep(spec.AuthorizePath + "?" + auth.query.Encode())
-	for _, name := range auth.Scopes.Without(spec.ResourceScopes()).List() {
-		if words := web.ScopeInWords(name); words != "" && name != spec.ScopeAlertsWrite {
-			page.OtherScopes = append(page.OtherScopes, words)
-		}
-	}
-	for _, m := range members {
-		if fixed != "" && m.Team.Slug != fixed {
-			continue
-		}
-		team, err := s.consentTeam(r, m, auth.Scopes)
-		if err != nil {
-			return err
-		}
-		page.Teams = append(page.Teams, team)
-	}
-	if len(page.Teams) == 1 {
-		page.Teams[0].Checked = true
-	}
-	if len(page.Teams) == 0 {
-		if page.AskWhom, err = s.askWhom(r); err != nil {
-			return err
-		}
-	}
-	return s.Site.Render(w, http.StatusOK, page)
-}
-
-// consentTeam says what a client would be able to do in a team: what it asks
-// for, and what of that the person's roles withhold.
-func (s *Server) consentTeam(r *http.Request, m org.Member, asked spec.Scopes) (web.ConsentTeam, error) {
-	standing, err := s.Directory.Standing(r.Context(), m)
-	if err != nil {
-		return web.ConsentTeam{}, err
-	}
-	t := web.ConsentTeam{Slug: m.Team.Slug, Name: m.Team.Name, Roles: m.Roles}
-	for _, p := range org.Permissions() {
-		scope, ok := access.ScopeFor(p)
-		if !ok || !asked.Has(scope) {
-			continue
-		}
-		can := web.ConsentPermission{Text: web.ScopeInWords(scope)}
-		if !standing.May(p) {
-			can.Withheld = true
-			can.Why = fmt.Sprintf("your role there (%s) does not allow it", strings.Join(m.Roles, ", "))
-		}
-		t.Can = append(t.Can, can)
-	}
-	return t, nil
 }
 
 // askWhom lists who can make somebody a member.
@@ -313,23 +327,4 @@ func (s *Server) until() string {
 	default:
 		return "Access lasts until you disconnect the app."
 	}
-}
-
-// respond sends the browser back to the client (RFC 6749 §4.1.2, RFC 9207
-// §2).
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, auth authorization, res spec.AuthorizationResponse) error {
-	res.State, res.Issuer = auth.State, s.Authority.Issuer
-	location := res.Location(auth.Redirect)
-	if !auth.Redirect.IsPrivateUse() {
-		// OAuth 2.1 §7.5.3: 303, so that no form is posted on.
-		http.Redirect(w, r, location, http.StatusSeeOther)
-		return nil
-	}
-	// The operating system hands a private-use scheme to an app and leaves
-	// the browser where it is: it needs a page that says so.
-	return s.Site.Render(w, http.StatusOK, web.ReturnPage{
-		ClientName: auth.client.Name(),
-		URL:        template.URL(location), //nolint:gosec // validated by spec.ParseRedirectURI
-		Denied:     res.Error != nil,
-	})
 }

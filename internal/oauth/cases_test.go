@@ -259,39 +259,6 @@ func TestCase022_LogosAreNotLoaded(t *testing.T) {
 	}
 }
 
-func TestCase026_RedirectsMatchExactlyButForTheLoopbackPort(t *testing.T) {
-	s := newServer(t)
-	c := s.Register(`{"redirect_uris":["http://localhost/cb","https://a.example/cb?x=1"],"token_endpoint_auth_method":"none"}`)
-	for uri, want := range map[string]bool{
-		"http://localhost/cb": true, "http://localhost:4711/cb": true, "https://a.example/cb?x=1": true,
-		"http://127.0.0.1:4711/cb": false, "http://[::1]/cb": false, "http://localhost/cb/": false, "http://localhost/CB": false, "http://localhost/cb?x": false,
-		"https://a.example/cb": false, "https://a.example:8443/cb?x=1": false, "https://a.example/cb?x=2": false, "https://A.example.evil/cb?x=1": false,
-		"https://localhost/cb": false,
-	} {
-		res := s.Browser().Get(c.AuthorizeURL(func(v url.Values) { v.Set("redirect_uri", uri) }))
-		if got := res.Status == http.StatusSeeOther; got != want {
-			t.Errorf("%s: %d", uri, res.Status)
-		}
-	}
-}
-
-func TestCase027_RedirectLeftOut(t *testing.T) {
-	s := newServer(t)
-	leaveOut := func(v url.Values) { v.Del("redirect_uri") }
-	one := s.Register()
-	b := s.Browser()
-	back := one.Allow(b, one.Consent(b, "ada@example.com", one.AuthorizeURL(leaveOut)), "shop")
-	if !strings.HasPrefix(back.String(), testkit.DefaultRedirect) {
-		t.Errorf("went to %s", back)
-	}
-	one.Redirect = ""
-	wantStatus(t, one.Redeem(back.Query().Get("code")), http.StatusOK)
-	several := s.Register(`{"redirect_uris":["http://localhost/a","http://localhost/b"],"token_endpoint_auth_method":"none"}`)
-	if res := s.Browser().Get(several.AuthorizeURL(leaveOut)); res.Status != http.StatusBadRequest || res.Header.Get("Location") != "" {
-		t.Errorf("several: %d to %q", res.Status, res.Header.Get("Location"))
-	}
-}
-
 // backErrors checks requests that are answered with an error at the redirect
 // URI, with state and iss.
 func backErrors(t *testing.T, tests map[string]func(url.Values), code string) {
@@ -308,8 +275,6 @@ func backErrors(t *testing.T, tests map[string]func(url.Values), code string) {
 	}
 }
 
-func set(name, value string) func(url.Values) { return func(v url.Values) { v.Set(name, value) } }
-
 func TestCase028_PKCEIsNeeded(t *testing.T) {
 	backErrors(t, map[string]func(url.Values){
 		"none":     func(v url.Values) { v.Del("code_challenge") },
@@ -319,76 +284,6 @@ func TestCase028_PKCEIsNeeded(t *testing.T) {
 		"long":     set("code_challenge", strings.Repeat("a", 44)),
 		"alphabet": set("code_challenge", strings.Repeat("+", 43)),
 	}, "invalid_request")
-}
-
-func TestCase029_ResponseTypes(t *testing.T) {
-	backErrors(t, map[string]func(url.Values){"absent": func(v url.Values) { v.Del("response_type") }}, "invalid_request")
-	tests := make(map[string]func(url.Values))
-	for _, typ := range []string{"token", "id_token", "code token", "code id_token", "none"} {
-		tests[typ] = set("response_type", typ)
-	}
-	backErrors(t, tests, "unsupported_response_type")
-}
-
-func TestCase030_NothingTwice(t *testing.T) {
-	tests := make(map[string]func(url.Values))
-	for _, name := range []string{"scope", "state", "response_type", "code_challenge", "code_challenge_method", "nonce", "prompt", "response_mode"} {
-		tests[name] = func(v url.Values) { v.Add(name, "x"); v.Add(name, "y") }
-	}
-	s := newServer(t)
-	c := s.Register()
-	for name, change := range tests {
-		t.Run(name, func(t *testing.T) {
-			wantRedirectError(t, s, s.Browser().Get(c.AuthorizeURL(change)), "invalid_request")
-		})
-	}
-	for _, name := range []string{"client_id", "redirect_uri"} {
-		res := s.Browser().Get(c.AuthorizeURL(func(v url.Values) { v.Add(name, v.Get(name)) }))
-		if res.Status != http.StatusBadRequest || res.Header.Get("Location") != "" {
-			t.Errorf("%s twice: %d to %q", name, res.Status, res.Header.Get("Location"))
-		}
-	}
-}
-
-func TestCase031_Resource(t *testing.T) {
-	s := newServer(t)
-	for name, resource := range map[string]string{"equal": s.URL + mcpPath, "slash": s.URL + mcpPath + "/", "origin": s.URL, "origin slash": s.URL + "/", "absent": ""} {
-		c := s.Register()
-		c.Connect("ada@example.com", "shop", func(v url.Values) {
-			v.Set("resource", resource)
-			if resource == "" {
-				v.Del("resource")
-			}
-		})
-		if res := c.Call("tools/list", ""); res.Status != http.StatusOK {
-			t.Errorf("%s: %d", name, res.Status)
-		}
-	}
-	backErrors(t, map[string]func(url.Values){
-		"another origin": set("resource", "https://elsewhere.example/mgmt/api/v1/mcp"),
-		"no resource":    set("resource", s.URL+"/mgmt/api/v1/other"),
-		"no URL":         set("resource", "mcp"),
-		"two":            func(v url.Values) { v.Add("resource", v.Get("resource")+"/../teams/shop/mcp") },
-	}, "invalid_target")
-}
-
-func TestCase032_Scopes(t *testing.T) {
-	s := newServer(t)
-	for asked, want := range map[string]string{
-		"logs:read unknown mcp:tools":        "logs:read",
-		"unknown only":                       "logs:read traces:read metrics:read alerts:read",
-		"":                                   "logs:read traces:read metrics:read alerts:read",
-		"offline_access openid logs:read":    "logs:read openid offline_access",
-		"logs:read logs:read   metrics:read": "logs:read metrics:read",
-	} {
-		c := s.Register()
-		b := s.Browser()
-		res := c.Redeem(c.Allow(b, c.Consent(b, "ada@example.com", c.AuthorizeURL(set("scope", asked))), "shop").Query().Get("code"))
-		wantStatus(t, res, http.StatusOK)
-		if got := res.Member("scope"); got != want {
-			t.Errorf("%q: granted %q, want %q", asked, got, want)
-		}
-	}
 }
 
 func TestCase036_IssBesideEveryAnswer(t *testing.T) {

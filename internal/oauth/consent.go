@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
+	"strings"
 
+	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
@@ -15,7 +16,10 @@ import (
 	"github.com/orielhq/oriel/internal/web"
 )
 
-const purposeConsent = "consent"
+const (
+	purposeConsent = "consent"
+	consentPath    = "/consent"
+)
 
 // consentStep ties a consent form to the page it was shown on.
 type consentStep struct {
@@ -27,6 +31,89 @@ type consentStep struct {
 	// Query is the authorization request, read again when the form comes.
 	Query  string `json:"q"`
 	Scopes string `json:"o"`
+	// Remembered is the team of a consent that need not be asked for, "" for
+	// a page that asks.
+	Remembered string `json:"r,omitempty"`
+}
+
+// signConsent returns the step of a page. remembered is "" for one that asks.
+func (s *Server) signConsent(auth authorization, session login.Session, id, remembered string) string {
+	return s.Desk.Steps.Sign(purposeConsent, consentStep{
+		ID: id, Person: session.Person.ID, Query: auth.query.Encode(), Scopes: auth.Scopes.String(), Remembered: remembered,
+	}, interactionLifetime)
+}
+
+// consentRetry is what a person pressed on a page that is shown again.
+type consentRetry struct {
+	// id is that of the page before, "" for none.
+	id      string
+	team    string
+	ticked  spec.Scopes
+	problem string
+}
+
+// showConsent asks the person.
+func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, retry consentRetry) error {
+	status, id := http.StatusOK, auth.pageID()
+	if retry.problem != "" {
+		status, id = http.StatusUnprocessableEntity, retry.id
+	}
+	page := web.ConsentPage{
+		Action: consentPath,
+		Step:   s.signConsent(auth, session, id, ""),
+		Client: web.ConsentClient{
+			Name: auth.client.Name(), Host: verifiedHost(auth.client), Registered: auth.client.Kind == grant.Registered,
+			Destination: auth.Redirect.Destination(),
+		},
+		Person:      web.Account{Name: session.Person.Name, Email: session.Person.Email},
+		SignOutStep: s.Desk.SignOutStep(spec.AuthorizePath + "?" + auth.query.Encode()),
+		Fixed:       auth.Resource.TeamSlug() != "",
+		Until:       s.until(),
+		Error:       retry.problem,
+	}
+	for _, name := range auth.Scopes.Without(spec.ResourceScopes()).List() {
+		if words := web.ScopeInWords(name); words != "" {
+			page.OtherScopes = append(page.OtherScopes, words)
+		}
+	}
+	for _, t := range k.teams {
+		shown := t.shown(auth.Scopes)
+		shown.Checked = len(k.teams) == 1 || t.Team.Slug == retry.team
+		if t.Team.Slug == retry.team {
+			for i, can := range shown.Can {
+				shown.Can[i].Unticked = !retry.ticked.Has(can.Scope)
+			}
+		}
+		page.Teams = append(page.Teams, shown)
+	}
+	if len(page.Teams) == 0 {
+		var err error
+		if page.AskWhom, err = s.askWhom(r); err != nil {
+			return err
+		}
+	}
+	return s.Site.Render(w, status, page)
+}
+
+// shown says what a client would be able to do in a team: what it asks for or
+// has already, and what of that the person's roles withhold.
+func (t knownTeam) shown(asked spec.Scopes) web.ConsentTeam {
+	offer := t.offer(asked)
+	allowed := t.allowed.Intersect(spec.ResourceScopes())
+	out := web.ConsentTeam{Slug: t.Team.Slug, Name: t.Team.Name, Roles: t.Roles, Connected: !allowed.IsEmpty()}
+	for _, p := range org.Permissions() {
+		scope, ok := access.ScopeFor(p)
+		if !ok || !asked.Has(scope) && !offer.Has(scope) {
+			continue
+		}
+		can := web.ConsentPermission{Scope: scope, Text: web.ScopeInWords(scope), Allowed: allowed.Has(scope)}
+		if !offer.Has(scope) {
+			can.Withheld = true
+			can.Why = fmt.Sprintf("your role there (%s) does not allow it", strings.Join(t.Roles, ", "))
+		}
+		out.Can = append(out.Can, can)
+	}
+	return out
 }
 
 // consent takes the person's decision.
@@ -58,7 +145,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	auth, err := s.readAuthorize(r, query)
 	if refused, ok := errors.AsType[*redirectError](err); ok {
-		return s.respond(w, r, refused.auth, spec.AuthorizationResponse{Error: refused.err})
+		return s.refuse(w, r, refused.auth, refused.err)
 	}
 	if err != nil {
 		return err
@@ -67,7 +154,15 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	if form.Get("decision") != "allow" {
 		return s.deny(w, r, auth, session)
 	}
-	return s.allow(w, r, auth, session, step, form.Get("team"))
+	// The team and the ticks come from a form: only what is known now counts.
+	k, err := s.known(r.Context(), auth, session.Person.ID)
+	if err != nil {
+		return err
+	}
+	if step.Remembered != "" {
+		return s.allowAgain(w, r, auth, session, k, step)
+	}
+	return s.allow(w, r, auth, session, k, step, form)
 }
 
 func (s *Server) deny(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session) error {
@@ -78,34 +173,67 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, auth authorization
 	if err := s.Desk.Store.RecordEvent(r.Context(), ev); err != nil {
 		return fmt.Errorf("record denial: %w", err)
 	}
-	return s.respond(w, r, auth, spec.AuthorizationResponse{Error: spec.NewError(spec.AccessDenied, "the person denied the request")})
+	return s.refuse(w, r, auth, spec.NewError(spec.AccessDenied, "the person denied the request"))
 }
 
-func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, step consentStep, slug string) error {
-	// The team comes from a form: only a membership that exists now counts.
-	members, err := s.Directory.Memberships(r.Context(), session.Person.ID)
-	if err != nil {
-		return fmt.Errorf("list teams of %s: %w", session.Person.ID, err)
-	}
-	i := slices.IndexFunc(members, func(m org.Member) bool { return m.Team.Slug == slug })
-	if fixed := auth.Resource.TeamSlug(); i < 0 || (fixed != "" && slug != fixed) {
-		if slug == "" {
-			return &web.Error{
-				Status: http.StatusBadRequest, Public: "No team was chosen, so nothing was changed.",
-				Next: "Go back one page, choose a team and press Allow access.",
-			}
+// allow grants what is ticked of what is offered.
+func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep, form url.Values) error {
+	slug := form.Get("team")
+	team, ok := k.team(slug)
+	switch {
+	case slug == "":
+		return &web.Error{
+			Status: http.StatusBadRequest, Public: "No team was chosen, so nothing was changed.",
+			Next: "Go back one page, choose a team and press Allow access.",
 		}
+	case !ok:
 		return &web.Error{
 			Status: http.StatusForbidden, Public: "You are not a member of that team, so nothing was changed.",
 			Next: "Go back to the app and connect again.",
 		}
 	}
-	team := members[i].Team
+	offer := team.offer(auth.Scopes)
+	ticked := spec.NewScopes(form[web.ConsentField(slug)]...).Intersect(offer)
+	if ticked.IsEmpty() {
+		retry := consentRetry{id: step.ID, team: slug, problem: "Nothing is ticked, so nothing was changed. Tick at least one thing that it may do, or press Deny."}
+		if offer.IsEmpty() {
+			retry.problem = fmt.Sprintf("Your role in %s allows nothing of what it asks for, so nothing was changed. Choose another team, or press Deny.", team.Team.Name)
+		}
+		return s.showConsent(w, r, auth, session, k, retry)
+	}
+	d := decision{id: step.ID, team: team.Team, scopes: ticked.Union(auth.Scopes.Without(spec.ResourceScopes()))}
+	if !team.allowed.IsEmpty() && !team.allowed.Contains(ticked) {
+		d.how = grant.SteppedUp
+	}
+	return s.approve(w, r, auth, session, d)
+}
+
+// allowAgain answers the page that goes on by itself. If what it rests on has
+// ended meanwhile, the person is asked.
+func (s *Server) allowAgain(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep) error {
+	team, why := k.remembers(auth)
+	if why != nil || team.Team.Slug != step.Remembered {
+		http.Redirect(w, r, spec.AuthorizePath+"?"+auth.query.Encode(), http.StatusSeeOther)
+		return nil
+	}
+	return s.approve(w, r, auth, session, decision{id: step.ID, team: team.Team, scopes: team.again(auth), how: grant.Remembered})
+}
+
+// decision is what was decided.
+type decision struct {
+	id     string
+	team   org.Team
+	scopes spec.Scopes
+	how    grant.ConsentKind
+}
+
+// approve stores the consent and answers with its code.
+func (s *Server) approve(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, d decision) error {
 	code, err := s.Authority.Approve(r.Context(), grant.Consent{
-		ID: step.ID, Person: session.Person.ID, Client: auth.client, Team: team.ID, TeamSlug: team.Slug,
-		Resource: auth.AuthorizeRequest.Resource.URL(), Scopes: auth.Scopes,
+		ID: d.id, Person: session.Person.ID, Client: auth.client, Team: d.team.ID, TeamSlug: d.team.Slug,
+		Resource: auth.Resource.URL(), Scopes: d.scopes,
 		AuthTime: session.AuthTime, AMR: session.AMR, ACR: session.ACR,
-		RedirectURI: auth.Redirect.String(), Challenge: auth.Challenge, Nonce: auth.Nonce,
+		RedirectURI: auth.Redirect.String(), Challenge: auth.Challenge, Nonce: auth.Nonce, How: d.how,
 	}, s.personActor(r, session.Person))
 	if errors.Is(err, grant.ErrConsentUsed) {
 		return &web.Error{

@@ -109,7 +109,7 @@ func TestCase009_FixtureClientsRegisterAndAuthorize(t *testing.T) {
 			if !strings.Contains(page.Body, "Allow access") {
 				t.Error("no consent page")
 			}
-			res := b.Post("/consent", url.Values{"step": {testkit.ConsentStep(page.Body)}, "team": {"shop"}, "decision": {"allow"}})
+			res := b.Post("/consent", testkit.ConsentForm(page.Body, "shop"))
 			location := res.Header.Get("Location")
 			if name == "cursor" {
 				// A private-use scheme gets a page with a way back.
@@ -255,7 +255,7 @@ func TestCase039_Consent(t *testing.T) {
 	c := s.Register()
 	b := s.Browser()
 	page := c.Consent(b, "ada@example.com", c.AuthorizeURL())
-	form := url.Values{"step": {testkit.ConsentStep(page.Body)}, "team": {"shop"}, "decision": {"allow"}}
+	form := testkit.ConsentForm(page.Body, "shop")
 
 	other := s.Browser()
 	other.SignIn("/login", "bob@example.com")
@@ -282,7 +282,7 @@ func TestCase092_CrossSiteConsentIsRefused(t *testing.T) {
 	c := s.Register()
 	b := s.Browser()
 	page := c.Consent(b, "ada@example.com", c.AuthorizeURL())
-	res := s.Do(http.MethodPost, "/consent", url.Values{"step": {testkit.ConsentStep(page.Body)}, "team": {"shop"}, "decision": {"allow"}}.Encode(),
+	res := s.Do(http.MethodPost, "/consent", testkit.ConsentForm(page.Body, "shop").Encode(),
 		"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
 	wantStatus(t, res, http.StatusForbidden)
 }
@@ -309,7 +309,7 @@ func TestCase042_TeamResourceFixesTheTeam(t *testing.T) {
 	if strings.Contains(page.Body, `value="shop"`) {
 		t.Error("another team can be chosen")
 	}
-	wantStatus(t, b.Post("/consent", url.Values{"step": {testkit.ConsentStep(page.Body)}, "team": {"shop"}, "decision": {"allow"}}), http.StatusForbidden)
+	wantStatus(t, b.Post("/consent", testkit.ConsentForm(page.Body, "shop")), http.StatusForbidden)
 	back := c.Allow(b, page, "bank")
 	wantStatus(t, c.Redeem(back.Query().Get("code")), http.StatusOK)
 }
@@ -328,7 +328,7 @@ func TestCase044_RemovedBetweenPageAndPost(t *testing.T) {
 	c := s.Register()
 	b := s.Browser()
 	page := c.Consent(b, "ada@example.com", c.AuthorizeURL())
-	form := url.Values{"step": {testkit.ConsentStep(page.Body)}, "team": {"shop"}, "decision": {"allow"}}
+	form := testkit.ConsentForm(page.Body, "shop")
 	s.Must(s.Admin.Directory.RemoveMember(t.Context(), "shop", "ada@example.com", shell))
 	wantStatus(t, b.Post("/consent", form), http.StatusForbidden)
 	_, err := s.Admin.Directory.Disable(t.Context(), "ada@example.com", shell)

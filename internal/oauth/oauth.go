@@ -5,7 +5,8 @@
 //
 // Requests move: authorize → sign-in (and back) → consent → code; then the
 // client at token, again and again until revoke or the end of the grant. GET
-// changes nothing anywhere.
+// changes nothing, but where a standard demands it: prompt=none is answered
+// at once, and so is the wish of a client to sign out the person it names.
 package oauth
 
 import (
@@ -44,11 +45,15 @@ type Server struct {
 	clientKey []byte
 	documents documents
 	limits    limits
+	pushed    sealer
 }
 
 // features is what is live, so that metadata advertises only what works.
 func features() spec.Features {
-	return spec.Features{Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true}
+	return spec.Features{
+		Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true,
+		FormPost: true, PushedAuthorization: true, Logout: true,
+	}
 }
 
 // New returns the authorization server, or an error that names what Config
@@ -59,6 +64,9 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id"), limits: newLimits(c.Now)}
 	var err error
+	if s.pushed, err = newSealer(c.Authority.Master); err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
+	}
 	if s.documents, err = newDocuments(c.PublicURL); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
@@ -74,9 +82,12 @@ func (s *Server) Routes() []web.Route {
 	begin := func(h web.HandlerFunc) web.HandlerFunc { return s.Site.Limited(s.limits.begin, h) }
 	get, post := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
 	routes := []web.Route{
-		{Pattern: "/oauth/authorize", Who: web.Anyone, Handler: s.Site.Page(begin(s.authorize))},
+		{Pattern: spec.AuthorizePath, Who: web.Anyone, Handler: s.Site.Page(begin(s.authorize))},
 		{Pattern: "/authorize", Who: web.Anyone, Handler: s.Site.Page(begin(s.authorize))},
-		{Pattern: "POST /consent", Who: web.SignedIn, Handler: s.Site.Form(s.consent)},
+		{Pattern: "POST " + consentPath, Who: web.SignedIn, Handler: s.Site.Form(s.consent)},
+		{Pattern: spec.LogoutPath, Who: web.Anyone, Handler: s.Site.Page(s.logout)},
+		{Pattern: "POST " + confirmPath, Who: web.Anyone, Handler: s.Site.Form(s.confirmLogout)},
+		client(spec.PushedAuthorizationPath, post, begin(s.limitFailures(s.par))),
 		client("/oauth/token", post, s.limitFailures(s.token)),
 		client("/token", post, s.limitFailures(s.token)),
 		client("/oauth/register", post, begin(s.register)),

@@ -267,28 +267,7 @@ func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.St
 
 // Connections implements grant.Store.
 func (db *DB) Connections(ctx context.Context, f grant.ConnectionFilter) ([]grant.Connection, error) {
-	return query(ctx, db.read, func(rows *sql.Rows) (grant.Connection, error) {
-		var (
-			g    grantRow
-			p    personRow
-			t    teamRow
-			c    clientRow
-			conn grant.Connection
-		)
-		err := rows.Scan(slices.Concat(g.fields(), p.fields(), t.fields(), c.fields())...)
-		if err != nil {
-			return conn, err
-		}
-		conn.Person, conn.Team = p.person(), t.team()
-		if conn.Grant, err = g.grant(); err != nil {
-			return conn, err
-		}
-		conn.Client, err = c.client()
-		return conn, err
-	}, "SELECT "+grantColumns+", "+personColumns+", "+teamColumns+", "+clientColumns+` FROM grants
-		JOIN people ON people.id = grants.person_id
-		JOIN teams ON teams.id = grants.team_id
-		JOIN clients ON clients.key = grants.client_key
+	return query(ctx, db.read, scanConnection, selectConnections+`
 		WHERE grants.ended_at = 0 AND grants.redeemed_at > 0
 			AND ($1 = '' OR grants.person_id = $1) AND ($2 = '' OR grants.client_key = $2) AND ($3 = '' OR grants.team_id = $3)
 		ORDER BY grants.last_used_at DESC, grants.id`,

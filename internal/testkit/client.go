@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 )
 
@@ -69,11 +70,25 @@ func (s *Server) absolute(target string) string {
 	return target
 }
 
-// Get opens a page.
-func (b *Browser) Get(target string) Response {
+// Get opens a page; header is a list of names and values.
+func (b *Browser) Get(target string, header ...string) Response {
 	b.s.TB.Helper()
-	req, err := http.NewRequestWithContext(b.s.TB.Context(), http.MethodGet, b.s.absolute(target), nil)
+	return b.open(http.MethodGet, target, header)
+}
+
+// Head asks about a page.
+func (b *Browser) Head(target string) Response {
+	b.s.TB.Helper()
+	return b.open(http.MethodHead, target, nil)
+}
+
+func (b *Browser) open(method, target string, header []string) Response {
+	b.s.TB.Helper()
+	req, err := http.NewRequestWithContext(b.s.TB.Context(), method, b.s.absolute(target), nil)
 	b.s.Must(err)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
 	return b.do(req)
 }
 
@@ -120,6 +135,7 @@ type Client struct {
 	Verifier string
 	Access   string
 	Refresh  string
+	IDToken  string
 }
 
 // DefaultRedirect is where clients that name nothing else want their answers.
@@ -143,6 +159,14 @@ func (s *Server) Register(body ...string) *Client {
 	}
 	s.Must(res.JSON(&reg))
 	return &Client{s: s, ID: reg.ID, Secret: reg.Secret, Redirect: reg.Redirects[0], Resource: s.URL + "/mgmt/api/v1/mcp"}
+}
+
+// AddClient registers a client as an administrator does.
+func (s *Server) AddClient(name string, confidential bool, redirects ...string) *Client {
+	s.TB.Helper()
+	c, secret, err := s.Admin.Authority.RegisterClient(s.TB.Context(), name, redirects, confidential, audit.Shell("test"))
+	s.Must(err)
+	return &Client{s: s, ID: string(c.ID), Secret: secret, Redirect: redirects[0], Resource: s.URL + "/mgmt/api/v1/mcp"}
 }
 
 // PostJSON posts JSON without any cookie.
@@ -192,7 +216,7 @@ func (c *Client) Consent(b *Browser, email, authorizeURL string) Response {
 // Allow presses Allow access on a consent page and returns the redirect.
 func (c *Client) Allow(b *Browser, page Response, team string) *url.URL {
 	c.s.TB.Helper()
-	res := b.Post("/consent", url.Values{"step": {ConsentStep(page.Body)}, "team": {team}, "decision": {"allow"}})
+	res := b.Post("/consent", ConsentForm(page.Body, team))
 	if res.Status != http.StatusSeeOther {
 		c.s.TB.Fatalf("allow: status %d\n%s", res.Status, res.Body)
 	}
@@ -207,6 +231,19 @@ func ConsentStep(page string) string {
 		return Field(form, "step")
 	}
 	return ""
+}
+
+// ConsentForm returns what a browser sends when somebody chooses a team on a
+// consent page and presses Allow access, with everything ticked that was.
+func ConsentForm(page, team string) url.Values {
+	form := url.Values{"step": {ConsentStep(page)}, "team": {team}, "decision": {"allow"}}
+	field := "may-" + team
+	for _, input := range regexp.MustCompile(`<input type="checkbox"[^>]*>`).FindAllString(page, -1) {
+		if strings.Contains(input, ` name="`+field+`"`) && strings.HasSuffix(input, " checked>") {
+			form.Add(field, Field(input, field))
+		}
+	}
+	return form
 }
 
 // Token sends a token request with the client's credentials.
@@ -233,7 +270,7 @@ func (c *Client) Renew(token string) Response {
 
 func (c *Client) keep(res Response) Response {
 	if res.Status == http.StatusOK {
-		c.Access, c.Refresh = res.Member("access_token"), res.Member("refresh_token")
+		c.Access, c.Refresh, c.IDToken = res.Member("access_token"), res.Member("refresh_token"), res.Member("id_token")
 	}
 	return res
 }

@@ -6,17 +6,18 @@ import (
 	"net/netip"
 )
 
-// basePolicy is the Content-Security-Policy of every page: no scripts, nothing
-// from elsewhere, no frames.
+// basePolicy is the Content-Security-Policy of every page: no scripts but one
+// where a page says so, nothing from elsewhere, no frames.
 const basePolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
 
 // SecureHeaders sets what every page sends. page may be nil.
 //
-// form-action is 'self' except on the consent page, which has none: Chromium
-// applies it to every hop of the redirects that follow a form, and the
-// redirect to a client may hop on to where no list could foresee (Claude's
-// https callback goes on to claude:). What the consent form posts to is fixed
-// by the template, and the redirect after it is checked on the server.
+// form-action is 'self' except on the consent page and those like it, which
+// have none: Chromium applies it to every hop of the redirects that follow a
+// form, and the redirect to a client may hop on to where no list could foresee
+// (Claude's https callback goes on to claude:). What those forms post to is
+// fixed by the template, and the redirect after it is checked on the server.
+// The page that posts an answer to a client names exactly that client.
 //
 // Cross-Origin-Opener-Policy is sent with the console's own pages only. An
 // assistant in the browser may open sign-in and consent in a window of its own
@@ -24,7 +25,9 @@ const basePolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; 
 // header, on any page or redirect on the way, would cut that for good.
 func SecureHeaders(h http.Header, page Page) {
 	policy := basePolicy
-	if _, ok := page.(ConsentPage); !ok {
+	if p, ok := page.(policed); ok {
+		policy += p.policy()
+	} else {
 		policy += "; form-action 'self'"
 	}
 	h.Set("Content-Security-Policy", policy)

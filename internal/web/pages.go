@@ -97,6 +97,8 @@ type ConsentClient struct {
 	// Host is the host that the client is known to belong to, "" for a
 	// client that registered itself.
 	Host string
+	// Registered says that an administrator registered the client.
+	Registered bool
 	// Destination is where the answer is sent: a host or an app.
 	Destination string
 }
@@ -106,17 +108,30 @@ type ConsentTeam struct {
 	Slug, Name string
 	Checked    bool
 	Roles      []string
-	Can        []ConsentPermission
+	// Connected says that the person has allowed the client something in
+	// this team already.
+	Connected bool
+	Can       []ConsentPermission
 }
 
-// ConsentPermission is something the client would be able to do.
+// ConsentPermission is something the client would be able to do. The form
+// sends each that stays ticked as a field named by ConsentField.
 type ConsentPermission struct {
-	Text string
+	// Scope is the value that is sent.
+	Scope string
+	Text  string
+	// Allowed says that the person has allowed it before.
+	Allowed bool
+	// Unticked says that the person took it out a moment ago.
+	Unticked bool
 	// Withheld says that the client asks for it and the person's roles do
 	// not give it; Why says so in words.
 	Withheld bool
 	Why      string
 }
+
+// ConsentField is the form field for what the client may do in a team.
+func ConsentField(slug string) string { return "may-" + slug }
 
 // ReturnPage hands over to an app whose scheme only the operating system
 // knows, and which therefore leaves the browser where it is.
@@ -126,6 +141,8 @@ type ReturnPage struct {
 	URL template.URL
 	// Denied says that the person pressed Deny.
 	Denied bool
+	// What says what happened, in place of the usual words.
+	What string
 }
 
 // ProblemPage says what went wrong and what to do.
@@ -166,7 +183,9 @@ type StartTeam struct {
 type ConnectionsPage struct {
 	Account     Account
 	Connections []Connection
-	Now         time.Time
+	// Ended are connections that ended lately without the person's doing.
+	Ended []EndedConnection
+	Now   time.Time
 	// Notice is shown at the top, "" for none.
 	Notice string
 	MCPURL string
@@ -187,6 +206,14 @@ type Connection struct {
 	Ends string
 	// Trouble says why it gives nothing at present, "" when it works.
 	Trouble string
+}
+
+// EndedConnection is a connection that is over.
+type EndedConnection struct {
+	ClientName, Team string
+	At               time.Time
+	// Why says why it ended, as the rest of a sentence.
+	Why string
 }
 
 // SignedOutPage says that the session is over.
@@ -249,10 +276,22 @@ func NewPages() (*Pages, error) {
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
 			return formField{label, name, kind, value, auto, hint, problem}
 		},
-		"problem": func(errs map[string]string, field string) string { return errs[field] },
+		"autosubmit": autoSubmitScript,
+		"formaction": formAction,
+		"problem":    func(errs map[string]string, field string) string { return errs[field] },
 	}
 	for _, page := range []Page{
-		SignInPage{}, SetupPage{}, ConsentPage{}, ReturnPage{}, ProblemPage{}, StartPage{}, ConnectionsPage{}, SignedOutPage{},
+		SignInPage{},
+		SetupPage{},
+		ConsentPage{},
+		ReturnPage{},
+		ProblemPage{},
+		StartPage{},
+		ConnectionsPage{},
+		SignedOutPage{},
+		ContinuePage{},
+		FormPostPage{},
+		LogoutPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"flag"
 	"net/http"
 	"net/http/httptest"
@@ -43,10 +45,10 @@ var pages = map[string]Page{
 		Client: ConsentClient{Name: "Cursor", Destination: "cursor: (an app on this computer)"},
 		Teams: []ConsentTeam{
 			{Slug: "web-shop", Name: "Web Shop", Roles: []string{"admin"}, Checked: true, Can: []ConsentPermission{
-				{Text: "Read logs"}, {Text: "Read traces"}, {Text: "Read metrics"}, {Text: "Read alerts"},
+				{Scope: "logs:read", Text: "Read logs"}, {Scope: "traces:read", Text: "Read traces"}, {Scope: "metrics:read", Text: "Read metrics"}, {Scope: "alerts:read", Text: "Read alerts"},
 			}},
 			{Slug: "payments", Name: "Payments", Roles: []string{"viewer", "on-call"}, Can: []ConsentPermission{
-				{Text: "Read logs"}, {Text: "Read traces"}, {Text: "Change alerts", Withheld: true, Why: "needs the role operator or admin"},
+				{Scope: "logs:read", Text: "Read logs"}, {Scope: "traces:read", Text: "Read traces"}, {Scope: "alerts:write", Text: "Change alerts", Withheld: true, Why: "needs the role operator or admin"},
 			}},
 		},
 		OtherScopes: []string{"See your name", "See your e-mail address", "Stay connected until you disconnect it"},
@@ -56,14 +58,21 @@ var pages = map[string]Page{
 		Action: "/consent", Step: "c3RlcA.c3Vt", SignOutStep: "b3V0.c3Vt", Person: ada,
 		Client: ConsentClient{Name: "Visual Studio Code", Host: "vscode.dev", Destination: "vscode.dev"},
 		Teams: []ConsentTeam{{Slug: "web-shop", Name: "Web Shop", Roles: []string{"viewer"}, Checked: true, Can: []ConsentPermission{
-			{Text: "Read logs"}, {Text: "Change alerts", Withheld: true, Why: "needs the role operator or admin"},
+			{Scope: "logs:read", Text: "Read logs"}, {Scope: "alerts:write", Text: "Change alerts", Withheld: true, Why: "needs the role operator or admin"},
 		}}},
 		Until: "Access ends every full hour; the assistant reconnects by itself until you disconnect it.",
 	},
 	"consent_fixed_team": ConsentPage{
 		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada, Fixed: true,
 		Client: ConsentClient{Name: "Claude", Host: "claude.ai", Destination: "claude.ai"},
-		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Roles: []string{"viewer"}, Can: []ConsentPermission{{Text: "Read logs"}}}},
+		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Roles: []string{"viewer"}, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+	},
+	"consent_more": ConsentPage{
+		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada, Error: "Tick at least one thing that it may do, or press Deny.",
+		Client: ConsentClient{Name: "Claude", Host: "claude.ai", Destination: "claude.ai"},
+		Teams: []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Connected: true, Roles: []string{"operator"}, Can: []ConsentPermission{
+			{Scope: "logs:read", Text: "Read logs", Allowed: true}, {Scope: "alerts:write", Text: "Change alerts", Unticked: true},
+		}}},
 	},
 	"consent_no_team": ConsentPage{
 		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada, AskWhom: []string{"Grace Hopper", "Mary Somerville"},
@@ -75,7 +84,7 @@ var pages = map[string]Page{
 			Name:        "</h1><script>alert(1)</script>\u202etfosorciM\n" + strings.Repeat("x", 10_000),
 			Destination: "evil.example\"><b>",
 		},
-		Teams: []ConsentTeam{{Slug: "web-shop", Name: "\"><script>", Can: []ConsentPermission{{Text: "Read logs"}}}},
+		Teams: []ConsentTeam{{Slug: "web-shop", Name: "\"><script>", Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
 	},
 	"return":        ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/oauth/callback?code=abc&state=a%2Bb&iss=http%3A%2F%2F127.0.0.1%3A8080"},
 	"return_denied": ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", Denied: true},
@@ -117,7 +126,27 @@ var pages = map[string]Page{
 		},
 	},
 	"connections_empty": ConnectionsPage{Account: ada, Now: now, MCPURL: mcpURL},
+	"connections_ended": ConnectionsPage{Account: ada, Now: now, MCPURL: mcpURL, Ended: []EndedConnection{
+		{ClientName: "<Cursor>", Team: "Web Shop", At: now.Add(-2 * time.Hour), Why: "newer sign-ins of the same client took its place"},
+	}},
+	"consent_registered": ConsentPage{
+		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada, Fixed: true,
+		Client: ConsentClient{Name: "Portal", Registered: true, Destination: "portal.example"},
+		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+	},
 	"signedout":         SignedOutPage{},
+	"return_signed_out": ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/bye?state=a", What: "You are signed out."},
+	"continue":          ContinuePage{Action: "/consent", Step: "c3RlcA.c3Vt", ClientName: "Claude", Team: "Web Shop"},
+	"formpost": FormPostPage{
+		ClientName: "Portal", URL: "https://portal.example/cb?a=1&b='(2)", Source: "https://portal.example",
+		Fields: []FormField{{"code", "abc"}, {"iss", "http://127.0.0.1:8080"}, {"state", `"><script>`}},
+	},
+	"formpost_denied": FormPostPage{
+		ClientName: "Portal", URL: "https://portal.example/cb", Source: "https://portal.example", Denied: true,
+		Fields: []FormField{{"error", "access_denied"}},
+	},
+	"logout":           LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", ClientName: "Portal", Person: ada},
+	"logout_anonymous": LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
 }
 
 func newPages(t testing.TB) *Pages {
@@ -150,7 +179,17 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		}
 	}
 	for _, zero := range []Page{
-		SignInPage{}, SetupPage{}, ConsentPage{}, ReturnPage{}, ProblemPage{}, StartPage{}, ConnectionsPage{}, SignedOutPage{},
+		SignInPage{},
+		SetupPage{},
+		ConsentPage{},
+		ReturnPage{},
+		ProblemPage{},
+		StartPage{},
+		ConnectionsPage{},
+		SignedOutPage{},
+		ContinuePage{},
+		FormPostPage{},
+		LogoutPage{},
 	} {
 		render(t, p, zero)
 	}
@@ -230,10 +269,15 @@ func TestPagesAreAccessible(t *testing.T) {
 						t.Errorf("<%s> %q follows a heading of level %d", n.Data, text(n), last)
 					}
 					last = level
-				case atom.Script, atom.Iframe, atom.Style:
+				case atom.Script:
+					if !allowsScript(page, n) {
+						t.Error("a script that the page's policy does not name")
+					}
+				case atom.Iframe, atom.Style:
 					t.Errorf("<%s> on a page", n.Data)
 				case atom.Form:
-					if attr(n, "method") != "post" || !strings.HasPrefix(attr(n, "action"), "/") {
+					answer, ok := page.(FormPostPage)
+					if attr(n, "method") != "post" || !strings.HasPrefix(attr(n, "action"), "/") && !(ok && attr(n, "action") == answer.URL) {
 						t.Errorf("form to %q by %q", attr(n, "action"), attr(n, "method"))
 					}
 				case atom.A:
@@ -256,6 +300,31 @@ func TestPagesAreAccessible(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// allowsScript says whether a page's policy lets exactly this script run.
+func allowsScript(page Page, script *html.Node) bool {
+	h := make(http.Header)
+	SecureHeaders(h, page)
+	if script.FirstChild == nil || len(script.Attr) > 0 {
+		return false
+	}
+	sum := sha256.Sum256([]byte(script.FirstChild.Data))
+	return strings.Contains(h.Get("Content-Security-Policy"), "; script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+}
+
+// TestCase037_FormPostPolicy: the page that posts an answer lets it go to
+// exactly one client.
+func TestCase037_FormPostPolicy(t *testing.T) {
+	h := make(http.Header)
+	SecureHeaders(h, pages["formpost"])
+	if csp := h.Get("Content-Security-Policy"); !strings.HasSuffix(csp, "; form-action https://portal.example") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy: %s", csp)
+	}
+	SecureHeaders(h, pages["continue"])
+	if csp := h.Get("Content-Security-Policy"); strings.Contains(csp, "form-action") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy: %s", csp)
 	}
 }
 
@@ -287,7 +356,11 @@ func TestContractWords(t *testing.T) {
 	has("consent_two_teams", "label", "Payments")
 	has("consent_two_teams", "button", "Allow access")
 	has("consent_two_teams", "button", "Deny")
+	has("consent_two_teams", "label", "Read logs")
 	has("consent_no_team", "button", "Deny")
+	has("continue", "button", "Continue")
+	has("formpost", "button", "Continue")
+	has("logout", "button", "Sign out")
 	has("connections", "h1", "Connections")
 	has("connections", "button", "Disconnect")
 	has("return", "a", "Open Cursor")

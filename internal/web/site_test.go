@@ -240,7 +240,7 @@ func TestPageHeaders(t *testing.T) {
 		page       Page
 		formAction bool
 		opener     string
-	}{{SignInPage{}, true, ""}, {ConsentPage{}, false, ""}, {ReturnPage{}, true, ""}, {ConnectionsPage{}, true, "same-origin"}} {
+	}{{SignInPage{}, true, ""}, {ConsentPage{}, false, ""}, {LogoutPage{}, false, ""}, {ContinuePage{}, false, ""}, {FormPostPage{}, true, ""}, {ReturnPage{}, true, ""}, {ConnectionsPage{}, true, "same-origin"}} {
 		w := serve("GET /x", s.Page(func(w http.ResponseWriter, _ *http.Request) error { return s.Render(w, 200, tt.page) }), httptest.NewRequest("GET", "/x", nil))
 		csp := w.Header().Get("Content-Security-Policy")
 		// Chromium would stop the consent form's redirect to the client.

@@ -53,6 +53,26 @@ func WithoutJavaScript() BrowserOption {
 	}
 }
 
+// Dark makes the browser prefer dark pages.
+func Dark() BrowserOption {
+	return func(b *Browser) error {
+		_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}},
+		})
+		return err
+	}
+}
+
+// Narrow makes the window that of a small telephone.
+func Narrow() BrowserOption {
+	return func(b *Browser) error {
+		_, err := chromedp.Call(b.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+			Width: 340, Height: 720, DeviceScaleFactor: 1, Mobile: true,
+		})
+		return err
+	}
+}
+
 func chromium() (string, error) {
 	if path := os.Getenv("ORIEL_TEST_CHROMIUM"); path != "" {
 		return path, nil
@@ -217,6 +237,12 @@ func (b *Browser) PressLeaving(name string) {
 	do(b, "button "+name, chromedp.Steps(chromedp.WaitVisible(button(name)), chromedp.Click(button(name))))
 }
 
+// WaitFor waits until a page with a button is there.
+func (b *Browser) WaitFor(name string) {
+	b.t.Helper()
+	do(b, "button "+name, chromedp.WaitVisible(button(name)))
+}
+
 func (b *Browser) navigate(what string, sel chromedp.Search) int {
 	b.t.Helper()
 	do(b, what, chromedp.WaitVisible(sel))
@@ -302,11 +328,22 @@ func (b *Browser) Consent(authorizationURL, email, team string) int {
 // and, with ORIEL_DOCS_SCREENSHOTS, in that folder.
 func (b *Browser) Screenshot(name string) {
 	b.t.Helper()
-	shot := do(b, "screenshot", chromedp.FullScreenshot(100))
 	dirs := []string{b.t.ArtifactDir()}
 	if docs := os.Getenv("ORIEL_DOCS_SCREENSHOTS"); docs != "" {
 		dirs = append(dirs, docs)
 	}
+	b.keep(name, dirs)
+}
+
+// Picture is Screenshot for what the documentation does not show.
+func (b *Browser) Picture(name string) {
+	b.t.Helper()
+	b.keep(name, []string{b.t.ArtifactDir()})
+}
+
+func (b *Browser) keep(name string, dirs []string) {
+	b.t.Helper()
+	shot := do(b, "screenshot", chromedp.FullScreenshot(100))
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			b.t.Fatal(err)

@@ -39,10 +39,40 @@ func (o *Oriel) Register(t testing.TB, name string, redirects ...string) *OAuthC
 		redirects = []string{c.listen(t, nil)}
 	}
 	c.RedirectURI = redirects[0]
-	body, err := json.Marshal(map[string]any{
+	return c.register(t, map[string]any{
 		"client_name": name, "redirect_uris": redirects, "token_endpoint_auth_method": "none",
 		"grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
 	})
+}
+
+// RegisterAs registers a public client with the metadata given, which names
+// its redirect URIs.
+func (o *Oriel) RegisterAs(t testing.TB, metadata map[string]any) *OAuthClient {
+	t.Helper()
+	c := &OAuthClient{o: o, answers: make(chan url.Values, 4)}
+	if redirects, ok := metadata["redirect_uris"].([]string); ok && len(redirects) > 0 {
+		c.RedirectURI = redirects[0]
+	}
+	return c.register(t, metadata)
+}
+
+// AddClient registers a client as an administrator does.
+func (o *Oriel) AddClient(t testing.TB, name, redirect string) *OAuthClient {
+	t.Helper()
+	var added struct {
+		ID string `json:"client_id"`
+	}
+	out := o.Admin("client", "add", "--name", name, "--redirect-uri", redirect, "--json")
+	if err := json.Unmarshal([]byte(out), &added); err != nil || added.ID == "" {
+		t.Fatalf("client add: %v: %s", err, out)
+	}
+	return &OAuthClient{ID: added.ID, RedirectURI: redirect, o: o, answers: make(chan url.Values, 4)}
+}
+
+func (c *OAuthClient) register(t testing.TB, metadata map[string]any) *OAuthClient {
+	t.Helper()
+	o := c.o
+	body, err := json.Marshal(metadata)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,16 +124,20 @@ func (o *Oriel) RegisterHop(t testing.TB, name string, onward func(url.Values) s
 	return c
 }
 
-// AuthorizationURL returns the address that a person opens. Each call begins a
-// new request.
-func (c *OAuthClient) AuthorizationURL(resource string) string {
+// AuthorizationURL returns the address that a person opens; extra is a list of
+// names and values of further parameters. Each call begins a new request.
+func (c *OAuthClient) AuthorizationURL(resource string, extra ...string) string {
 	c.verifier, c.state = rand.Text()+rand.Text(), rand.Text()
 	challenge := sha256.Sum256([]byte(c.verifier))
-	return c.o.URL + "/oauth/authorize?" + url.Values{
+	v := url.Values{
 		"response_type": {"code"}, "client_id": {c.ID}, "redirect_uri": {c.RedirectURI}, "state": {c.state},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
 		"resource": {resource},
-	}.Encode()
+	}
+	for i := 0; i+1 < len(extra); i += 2 {
+		v.Set(extra[i], extra[i+1])
+	}
+	return c.o.URL + "/oauth/authorize?" + v.Encode()
 }
 
 // Answer returns what the browser brought back, after checking state and iss.
@@ -131,6 +165,7 @@ type Tokens struct {
 	RefreshToken string `json:"refresh_token"`
 	ExpiresIn    int    `json:"expires_in"`
 	Scope        string `json:"scope"`
+	IDToken      string `json:"id_token"`
 	Error        string `json:"error"`
 	Description  string `json:"error_description"`
 }

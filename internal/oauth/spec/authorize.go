@@ -22,7 +22,10 @@ const (
 	maxNonceBytes     = 1024
 	maxLoginHintBytes = 320 // an e-mail address and some
 	maxAgeSeconds     = 10 * 365 * 24 * 60 * 60
-	maxHintTokenBytes = 4096
+	maxHintTokenBytes = 8192 // an ID token of ours, whose audience may be a long client id
+	// MaxPushedURIBytes bounds the request_uri of a pushed request: with the longest client_id beside it the URL stays
+	// under the 8 KiB at which proxies stop.
+	MaxPushedURIBytes = 4800
 )
 
 // AuthorizeStart is an authorization request of which only the client and the redirect URI have been looked at. Nothing
@@ -46,7 +49,7 @@ func ParseAuthorize(values url.Values) (AuthorizeStart, error) {
 	}{
 		{"client_id", &s.ClientID, MaxClientIDBytes},
 		{"redirect_uri", &s.RedirectURI, maxURIBytes},
-		{"request_uri", &s.RequestURI, maxURIBytes},
+		{"request_uri", &s.RequestURI, MaxPushedURIBytes},
 	} {
 		if len(values[p.name]) > 1 {
 			return AuthorizeStart{}, NewError(InvalidRequest, p.name+" is given more than once")
@@ -83,6 +86,7 @@ type AuthorizeRequest struct {
 	Nonce         string
 	LoginHint     string
 	IDTokenHint   string
+	Claims        ClaimsRequest
 	DPoPKey       string // dpop_jkt (RFC 9449 §10), empty when absent
 }
 
@@ -106,6 +110,10 @@ func (s AuthorizeStart) Validate(redirect RedirectURI, resources Resources) (Aut
 		switch v.Get("response_mode") {
 		case "", ResponseModeQuery:
 		case ResponseModeFormPost:
+			// A browser can post to a web address only.
+			if redirect.IsPrivateUse() {
+				return back, NewError(InvalidRequest, "response_mode form_post needs an http or https redirect_uri")
+			}
 			back.ResponseMode = ResponseModeFormPost
 		default:
 			return back, NewError(InvalidRequest, "response_mode must be query or form_post")
@@ -152,6 +160,9 @@ func (s AuthorizeStart) Validate(redirect RedirectURI, resources Resources) (Aut
 	}
 	if r.Nonce = v.Get("nonce"); len(r.Nonce) > maxNonceBytes {
 		return back, NewError(InvalidRequest, "nonce is longer than 1024 bytes")
+	}
+	if r.Claims, err = ParseClaims(v.Get("claims")); err != nil {
+		return back, err
 	}
 	if jkt := v.Get("dpop_jkt"); jkt != "" {
 		// A thumbprint has the form of an S256 challenge (RFC 7638 §3).

@@ -3,6 +3,7 @@ package spec
 import (
 	"maps"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -117,7 +118,7 @@ func TestAuthorizeRequestIsRead(t *testing.T) {
 		Challenge: CodeChallenge{exampleChallenge}, Scopes: NewScopes(ScopeLogsRead), Resource: rs.Bare(),
 		Prompt: Prompt{Consent: true, SelectAccount: true}, MaxAge: 60, Nonce: "n", LoginHint: "a@b.example", IDTokenHint: "x.y.z",
 	}
-	if r != want {
+	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got %+v\nwant %+v", r, want)
 	}
 	s, _ = ParseAuthorize(authorizeValues(url.Values{"redirect_uri": nil, "max_age": nil}))

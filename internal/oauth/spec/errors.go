@@ -48,6 +48,9 @@ const (
 	// RFC 9470 §3.
 	InsufficientUserAuthentication = "insufficient_user_authentication"
 
+	// OpenID Connect Core Error Code unmet_authentication_requirements 1.0.
+	UnmetAuthenticationRequirements = "unmet_authentication_requirements"
+
 	// OpenID Connect Core §3.1.2.6; RFC 9126 §2.3 and RFC 9101 §6 use the request object codes too.
 	LoginRequired            = "login_required"
 	ConsentRequired          = "consent_required"

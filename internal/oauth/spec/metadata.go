@@ -237,9 +237,10 @@ func NewOpenIDMetadata(issuer PublicURL, f Features) OpenIDMetadata {
 		ServerMetadata:              NewServerMetadata(issuer, f),
 		SubjectTypesSupported:       []string{"public"},
 		IDTokenSigningAlgsSupported: []string{"ES256"},
-		ClaimsSupported:             []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "name", "email"},
+		ClaimsSupported:             []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "name", "preferred_username", "email"},
 		ClaimTypesSupported:         []string{"normal"},
 		PromptValuesSupported:       []string{PromptNone, PromptLogin, PromptConsent, PromptSelectAccount},
+		ClaimsParameterSupported:    true,
 	}
 	if f.UserInfo {
 		m.UserInfoEndpoint = issuer.String() + UserInfoPath
