@@ -238,7 +238,8 @@ func (db *DB) ChangeGrant(ctx context.Context, id grant.ID, change func(*grant.S
 // change. Only the end of a grant concerns those who follow the feed; a
 // rotated refresh token does not.
 func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.Standing) ([]audit.Event, error)) error {
-	s, err := standing(ctx, t, id)
+	// Not with the caller's context, whose end would cost a goroutine to watch.
+	s, err := standing(t.ctx, t, id)
 	if err != nil {
 		return err
 	}
