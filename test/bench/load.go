@@ -83,6 +83,7 @@ func (c *conn) form(path, member string, v url.Values) (string, error) {
 type result struct {
 	took      time.Duration
 	latencies []time.Duration
+	cpu       time.Duration // of the server
 	// missing says why there was no load.
 	missing string
 }
@@ -100,6 +101,7 @@ func (r *result) quantile(q float64) time.Duration {
 // add counts another part of the same load.
 func (r *result) add(o *result) {
 	r.took += o.took
+	r.cpu += o.cpu
 	r.latencies = append(r.latencies, o.latencies...)
 }
 
@@ -108,10 +110,10 @@ var errDone = errors.New("done")
 
 // load runs step on so many connections until the time is over, or each has
 // said errDone. step gets the number of its connection.
-func load(base string, conns int, limit time.Duration, step func(c *conn, i int) error) (*result, error) {
+func load(s *subject, conns int, limit time.Duration, step func(c *conn, i int) error) (*result, error) {
 	open := make([]*conn, conns)
 	for i := range open {
-		c, err := dial(base)
+		c, err := dial(s.url)
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +126,7 @@ func load(base string, conns int, limit time.Duration, step func(c *conn, i int)
 		all    []time.Duration
 		failed error
 	)
-	start := time.Now()
+	start, used := time.Now(), s.cpu()
 	end := start.Add(limit)
 	for i, c := range open {
 		wg.Go(func() {
@@ -148,5 +150,5 @@ func load(base string, conns int, limit time.Duration, step func(c *conn, i int)
 		})
 	}
 	wg.Wait()
-	return &result{took: time.Since(start), latencies: all}, failed
+	return &result{took: time.Since(start), cpu: s.cpu() - used, latencies: all}, failed
 }

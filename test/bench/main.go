@@ -100,7 +100,8 @@ var (
 type measured struct {
 	rates       []float64
 	p50s, p99s  []time.Duration
-	before, now float64 // MiB
+	cpus        []time.Duration // for each request
+	before, now float64         // MiB
 	missing     string
 }
 
@@ -121,21 +122,22 @@ func run(o options) error {
 		}
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "load\tserver\trequests/s\tp50\tp99\tmemory before → after")
+	fmt.Fprintln(w, "load\tserver\trequests/s\tp50\tp99\tprocessor time each\tmemory before → after")
 	for _, l := range loads {
 		for _, name := range subjects {
 			m := all[name][l]
 			switch {
 			case m == nil:
 			case m.missing != "":
-				fmt.Fprintf(w, "%s\t%s\tnot there\t\t\t%s\n", l, name, m.missing)
+				fmt.Fprintf(w, "%s\t%s\tnot there\t\t\t\t%s\n", l, name, m.missing)
 			default:
 				slices.Sort(m.rates)
 				slices.Sort(m.p50s)
 				slices.Sort(m.p99s)
+				slices.Sort(m.cpus)
 				mid := len(m.rates) / 2
-				fmt.Fprintf(w, "%s\t%s\t%.0f (%.0f–%.0f)\t%.1f ms\t%.1f ms\t%.0f → %.0f MiB\n", l, name,
-					m.rates[mid], m.rates[0], m.rates[len(m.rates)-1], ms(m.p50s[mid]), ms(m.p99s[mid]), m.before, m.now)
+				fmt.Fprintf(w, "%s\t%s\t%.0f (%.0f–%.0f)\t%.1f ms\t%.1f ms\t%d µs\t%.0f → %.0f MiB\n", l, name,
+					m.rates[mid], m.rates[0], m.rates[len(m.rates)-1], ms(m.p50s[mid]), ms(m.p99s[mid]), m.cpus[mid].Microseconds(), m.before, m.now)
 			}
 		}
 	}
@@ -185,6 +187,7 @@ func (o *options) measure(name string, into map[string]*measured) (err error) {
 		m.now = s.rss()
 		if r.missing == "" {
 			m.rates, m.p50s, m.p99s = append(m.rates, r.rate()), append(m.p50s, r.quantile(0.5)), append(m.p99s, r.quantile(0.99))
+			m.cpus = append(m.cpus, r.cpu/time.Duration(max(len(r.latencies), 1)))
 		}
 	}
 	return nil
@@ -237,10 +240,10 @@ func (o *options) steady(s *subject, step func(*conn, int) error) (*result, erro
 	if err := step(c, 0); err != nil {
 		return &result{missing: short(err)}, nil //nolint:nilerr // it is part of the table
 	}
-	if _, err := load(s.url, o.conns, warmUp, step); err != nil {
+	if _, err := load(s, o.conns, warmUp, step); err != nil {
 		return nil, err
 	}
-	return load(s.url, o.conns, o.span, step)
+	return load(s, o.conns, o.span, step)
 }
 
 func short(err error) string {
@@ -261,10 +264,10 @@ func (o *options) refresh(s *subject) (*result, error) {
 		tokens[i].Refresh, err = c.form(s.token, "refresh_token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens[i].Refresh}, "client_id": {s.client}})
 		return err
 	}
-	if _, err := load(s.url, o.conns, warmUp, step); err != nil {
+	if _, err := load(s, o.conns, warmUp, step); err != nil {
 		return nil, err
 	}
-	return load(s.url, o.conns, o.span, step)
+	return load(s, o.conns, o.span, step)
 }
 
 // redeem exchanges codes, which are made between its parts.
@@ -277,7 +280,7 @@ func (o *options) redeem(s *subject) (*result, error) {
 		}
 		each := len(codes) / o.conns
 		next := make([]int, o.conns)
-		part, err := load(s.url, o.conns, time.Minute, func(c *conn, i int) error {
+		part, err := load(s, o.conns, time.Minute, func(c *conn, i int) error {
 			if next[i] == each {
 				return errDone
 			}

@@ -72,6 +72,21 @@ func (s *subject) rss() float64 {
 	return float64(kb) / 1024
 }
 
+// cpu returns the processor time that the server's process has used.
+func (s *subject) cpu() time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+	if err != nil {
+		return 0
+	}
+	// After the name, which may hold spaces: state is field 3, utime and stime
+	// are 14 and 15, in hundredths of a second.
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // started waits for a line that matches and returns its first group.
 func started(cmd *exec.Cmd, line *regexp.Regexp) (string, error) {
 	out, err := cmd.StdoutPipe()
