@@ -23,7 +23,7 @@ import (
 // registrations is how many clients the flood has. The race detector makes
 // each ten times as dear, so the suite takes fewer than the hundred thousand
 // that "go test ./internal/server -run Flood -registrations 100000" sends.
-var registrations = flag.Int("registrations", 20_000, "clients that register in TestFloodOfRegistrationsLeavesNothingBehind")
+var registrations = flag.Int("registrations", 10_000, "clients that register in TestFloodOfRegistrationsLeavesNothingBehind")
 
 // mostHeapGrowth is what may stay after the flood: buffers of connections and
 // of the runtime, nothing for each registration (100 bytes each would show).
