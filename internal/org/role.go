@@ -83,6 +83,15 @@ func BuiltInRoles() []Role {
 	}
 }
 
+// IsBuiltInRole says whether every team has a role of that name.
+func IsBuiltInRole(name string) bool {
+	switch name {
+	case "viewer", "analyst", "operator", "admin":
+		return true
+	}
+	return false
+}
+
 // builtInRole returns the built-in role of that name.
 func builtInRole(name string) (Role, bool) {
 	for _, r := range BuiltInRoles() {

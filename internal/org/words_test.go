@@ -172,6 +172,9 @@ func TestBuiltInRolesOnlyEverAdd(t *testing.T) {
 	var names []string
 	for i, r := range roles {
 		names = append(names, r.Name)
+		if !org.IsBuiltInRole(r.Name) || org.IsBuiltInRole(r.Name+"s") {
+			t.Errorf("IsBuiltInRole(%q)", r.Name)
+		}
 		if !r.BuiltIn() || r.DataScope != nil {
 			t.Errorf("%s: %+v", r.Name, r)
 		}

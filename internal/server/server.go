@@ -79,6 +79,9 @@ type Config struct {
 	Engine EngineCommand
 	// Version is shown to clients and in the logs.
 	Version string
+	// UnsafeStore is store.Config.Unsafe. No setting leads here: only the
+	// benchmark asks what the wait for the disk costs.
+	UnsafeStore bool
 }
 
 // Server is the whole program, ready to run.
@@ -158,7 +161,7 @@ func (s *Server) openState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = store.Open(ctx, store.Config{Path: s.Settings.Path(storeFile), Logger: s.log}); err != nil {
+	if s.db, err = store.Open(ctx, store.Config{Path: s.Settings.Path(storeFile), Unsafe: s.UnsafeStore, Logger: s.log}); err != nil {
 		return err
 	}
 	if s.keys, err = grant.OpenKeyring(ctx, s.db, master, s.Now); err != nil {

@@ -104,7 +104,7 @@ func (r *clientRow) client() (grant.Client, error) {
 }
 
 // standingQuery reads a grant with all that its life depends on; the custom
-// roles of its team come from a second statement.
+// roles of its team come from a second statement where the person has any.
 const standingQuery = "SELECT " + grantColumns + ", " + personColumns + ", " + teamColumns + ", " + clientColumns + `,
 	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]')
 	FROM grants
@@ -140,9 +140,11 @@ func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, err
 	if err := json.Unmarshal([]byte(roles), &names); err != nil {
 		return nil, fmt.Errorf("roles of %s: %w", s.Person.ID, err)
 	}
-	custom, err := query(ctx, q, scanRole, customRoles, string(s.Team.ID))
-	if err != nil {
-		return nil, err
+	var custom []org.Role
+	if slices.ContainsFunc(names, func(n string) bool { return !org.IsBuiltInRole(n) }) {
+		if custom, err = query(ctx, q, scanRole, customRoles, string(s.Team.ID)); err != nil {
+			return nil, err
+		}
 	}
 	s.Roles = org.StandingOf(names, custom)
 	return s, nil
@@ -238,7 +240,8 @@ func (db *DB) ChangeGrant(ctx context.Context, id grant.ID, change func(*grant.S
 // change. Only the end of a grant concerns those who follow the feed; a
 // rotated refresh token does not.
 func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.Standing) ([]audit.Event, error)) error {
-	s, err := standing(ctx, t, id)
+	// Not with the caller's context, whose end would cost a goroutine to watch.
+	s, err := standing(t.ctx, t, id)
 	if err != nil {
 		return err
 	}

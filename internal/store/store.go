@@ -57,10 +57,15 @@ type Config struct {
 // DB is an open store. It is safe for concurrent use, also by several
 // processes on one file.
 type DB struct {
-	write, read *sql.DB
-	jobs        chan *job
-	closing     chan struct{}
-	closed      chan struct{}
+	// pools are what writer and read run on.
+	pools []*sql.DB
+	// conn is the one connection that writes, in the hands of the writer.
+	conn    *sql.Conn
+	write   *statements
+	read    *statements
+	jobs    chan *job
+	closing chan struct{}
+	closed  chan struct{}
 	// head is the newest change that this process committed.
 	head      atomic.Int64
 	committed chan struct{}
@@ -97,14 +102,18 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	}
 	r.SetMaxOpenConns(maxReaders)
 	r.SetMaxIdleConns(maxReaders)
+	conn, err := w.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), w.Close(), r.Close())
+	}
 	db := &DB{
-		write: w, read: r, log: c.Logger,
+		pools: []*sql.DB{w, r}, conn: conn, write: newStatements(conn), read: newStatements(r), log: c.Logger,
 		jobs: make(chan *job, maxBatch), closing: make(chan struct{}), closed: make(chan struct{}),
 		committed: make(chan struct{}, 1),
 	}
 	_, newest, err := db.ChangesAfter(ctx, -1)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), w.Close(), r.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), db.closePools())
 	}
 	db.head.Store(newest)
 	go db.writer()
@@ -130,7 +139,15 @@ func migrate(ctx context.Context, db *sql.DB) error {
 func (db *DB) Close() error {
 	close(db.closing)
 	<-db.closed
-	return errors.Join(db.write.Close(), db.read.Close())
+	return db.closePools()
+}
+
+func (db *DB) closePools() error {
+	errs := []error{db.write.close(), db.read.close(), db.conn.Close()}
+	for _, p := range db.pools {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // job is one write on its way to the writer.
@@ -143,10 +160,21 @@ type job struct {
 
 // tx is a transaction of the writer.
 type tx struct {
-	*sql.Tx
+	*statements
+	// ctx is nobody's: the transaction belongs to all whose jobs share it.
 	ctx context.Context
 	// changes counts what was appended to the change feed.
 	changes int
+}
+
+// Exec runs a statement.
+func (t *tx) Exec(text string, args ...any) (sql.Result, error) {
+	return t.ExecContext(t.ctx, text, args...)
+}
+
+// QueryRow runs a statement that gives one row.
+func (t *tx) QueryRow(text string, args ...any) *sql.Row {
+	return t.QueryRowContext(t.ctx, text, args...)
 }
 
 // update runs do in a transaction and returns when it is on disk. do may be
@@ -234,12 +262,18 @@ func (db *DB) run(jobs []*job) (changes bool, err error) {
 	// The transaction belongs to no caller: one that gives up must not undo
 	// the others' writes.
 	ctx := context.Background()
-	sqlTx, err := db.write.BeginTx(ctx, nil)
-	if err != nil {
+	t := &tx{statements: db.write, ctx: ctx}
+	// At once for writing: a transaction that began by reading could find
+	// another process's write in its way and would have to start again.
+	if _, err := t.Exec("BEGIN IMMEDIATE"); err != nil {
 		return false, fmt.Errorf("begin: %w", err)
 	}
-	defer sqlTx.Rollback() //nolint:errcheck // after Commit it has nothing to do
-	t := &tx{Tx: sqlTx, ctx: ctx}
+	done := false
+	defer func() {
+		if !done {
+			_, _ = t.Exec("ROLLBACK") // fails where SQLite has done so by itself
+		}
+	}()
 	for _, j := range jobs {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
@@ -261,9 +295,10 @@ func (db *DB) run(jobs []*job) (changes bool, err error) {
 			return false, fmt.Errorf("read head of the change feed: %w", err)
 		}
 	}
-	if err := sqlTx.Commit(); err != nil {
+	if _, err := t.Exec("COMMIT"); err != nil {
 		return false, fmt.Errorf("commit: %w", err)
 	}
+	done = true
 	if t.changes > 0 {
 		db.head.Store(head)
 	}

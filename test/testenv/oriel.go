@@ -336,3 +336,22 @@ func (o *Oriel) KillEngine() {
 		o.t.Fatal(err)
 	}
 }
+
+// Kill ends the program as a power cut would, without a chance to say
+// goodbye. Start brings it back.
+func (o *Oriel) Kill() {
+	o.t.Helper()
+	cmd := o.cmd
+	o.cmd = nil
+	if err := cmd.Process.Kill(); err != nil {
+		o.t.Fatal(err)
+	}
+	<-o.done
+}
+
+// Start starts a program that was killed, at the same address with the same
+// data.
+func (o *Oriel) Start() {
+	o.t.Helper()
+	o.start(strings.TrimPrefix(o.URL, "http://"))
+}

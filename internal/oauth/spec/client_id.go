@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -247,12 +248,24 @@ func clientMAC(key []byte, text string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:clientMACBytes])
 }
 
+// The state of a compressor takes 800 KB, that of a decompressor 40 KB. Made anew for each id, a flood of registrations
+// would keep the garbage collector busier than the server; the pools give both back and hold nothing of any id.
+var (
+	deflaters = sync.Pool{New: func() any {
+		w, err := flate.NewWriterDict(nil, flate.BestCompression, []byte(clientDictionary))
+		if err != nil {
+			panic(err) // unreachable: the level is a constant
+		}
+		return w
+	}}
+	inflaters = sync.Pool{New: func() any { return flate.NewReaderDict(nil, []byte(clientDictionary)) }}
+)
+
 func deflate(b []byte) ([]byte, error) {
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
 	var out bytes.Buffer
-	w, err := flate.NewWriterDict(&out, flate.BestCompression, []byte(clientDictionary))
-	if err != nil {
-		return nil, err
-	}
+	w.Reset(&out) // keeps the dictionary
 	if _, err := w.Write(b); err != nil {
 		return nil, err
 	}
@@ -263,7 +276,12 @@ func deflate(b []byte) ([]byte, error) {
 }
 
 func inflate(b []byte) ([]byte, error) {
-	out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(b), []byte(clientDictionary)), maxInflatedBytes+1))
+	r := inflaters.Get()
+	defer inflaters.Put(r)
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(b), []byte(clientDictionary)); err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.LimitReader(r.(io.Reader), maxInflatedBytes+1))
 	if err != nil {
 		return nil, err
 	}

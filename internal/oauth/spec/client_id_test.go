@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -221,4 +222,72 @@ func FuzzClientID(f *testing.F) {
 			t.Fatal(d)
 		}
 	})
+}
+
+// What one id left in a compressor must not show in the next.
+func TestClientIDsDoNotDependOnEachOther(t *testing.T) {
+	key := make([]byte, ClientKeyBytes)
+	metadata := func(name string) ClientMetadata {
+		m, err := ParseRegistration([]byte(`{"client_name":"` + name + `","redirect_uris":["https://` + strings.ToLower(name) + `.example/callback"]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	encode := func(name string) string {
+		id, err := EncodeClientID(key, metadata(name), [8]byte{1}, time.Unix(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	alone := encode("Lantern")
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			other := encode(strings.Repeat("Other", 1+i%7))
+			if got := encode("Lantern"); got != alone {
+				t.Errorf("%s after others, %s alone", got, alone)
+			}
+			if m, _, err := DecodeClientID(key, other); err != nil || !strings.HasPrefix(m.Name, "Other") {
+				t.Errorf("%+v, %v", m, err)
+			}
+			if _, _, err := DecodeClientID(key, other[:len(other)/2]); err == nil {
+				t.Error("half an id is read")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkEncodeClientID(b *testing.B) {
+	key := make([]byte, ClientKeyBytes)
+	m, err := ParseRegistration([]byte(`{"client_name":"Lantern","redirect_uris":["https://lantern.example/callback"]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := EncodeClientID(key, m, [8]byte{1}, time.Unix(1, 0)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeClientID(b *testing.B) {
+	key := make([]byte, ClientKeyBytes)
+	m, err := ParseRegistration([]byte(`{"client_name":"Lantern","redirect_uris":["https://lantern.example/callback"]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	id, err := EncodeClientID(key, m, [8]byte{1}, time.Unix(1, 0))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := DecodeClientID(key, id); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
