@@ -349,8 +349,10 @@ func TestConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	a = b.get("/connections")
-	a.expect(t, 200, "Web Shop")
-	a.expectNot(t, "Payments")
+	a.expect(t, 200, "Web Shop", "Ended lately", "taken out of the team")
+	if n := strings.Count(a.body, ">Disconnect</button>"); n != 1 {
+		t.Errorf("%d buttons after the removal", n)
+	}
 }
 
 func TestDisconnect(t *testing.T) {

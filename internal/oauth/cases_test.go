@@ -19,7 +19,6 @@ import (
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
-const mcpPath = "/mgmt/api/v1/mcp"
 
 func TestCase003_RootMetadataNamesTheBareResource(t *testing.T) {
 	s := newServer(t)

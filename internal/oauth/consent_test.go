@@ -296,7 +296,10 @@ func TestCase046_NotRemembered(t *testing.T) {
 		b := s.Browser()
 		b.SignIn("/login", "ada@example.com")
 		s.Must(s.Admin.Directory.RemoveMember(t.Context(), "bank", "ada@example.com", shell))
-		wantConsentPage(t, b.Get(portal.AuthorizeURL(set("scope", "logs:read"))))
+		// Coming back to it is not coming back to its consent.
+		_, err := s.Admin.Directory.SetMember(t.Context(), "bank", "ada@example.com", []string{"viewer"}, shell)
+		s.Must(err)
+		wantConsentPage(t, b.Get(portal.AuthorizeURL(set("scope", "logs:read", "resource", s.URL+"/mgmt/api/v1/teams/bank/mcp"))))
 	})
 }
 

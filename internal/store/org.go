@@ -275,7 +275,7 @@ func (db *DB) RemoveMember(ctx context.Context, team org.TeamID, person org.Pers
 			return org.ErrNotMember
 		}
 		_, err = t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE team_id = $3 AND person_id = $4 AND ended_at = 0",
-			millis(ev.At), "the person was taken out of the team", string(team), string(person))
+			millis(ev.At), "taken out of the team", string(team), string(person))
 		if err != nil {
 			return fmt.Errorf("end grants: %w", err)
 		}
