@@ -19,7 +19,6 @@ import (
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
-
 func TestCase003_RootMetadataNamesTheBareResource(t *testing.T) {
 	s := newServer(t)
 	for _, path := range []string{"/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/"} {
