@@ -68,7 +68,7 @@ func TestCase034_DemandedSignInAsksOnce(t *testing.T) {
 		set("prompt", "login"), set("prompt", "select_account"), set("max_age", "0"), set("prompt", "login consent"),
 	} {
 		b := s.Browser()
-		wantConsentPage(t, b.SignIn(wantSignIn(t, b.Get(c.AuthorizeURL(change))), "ada@example.com"))
+		wantConsentPage(t, b.TypePassword(wantSignIn(t, b.Get(c.AuthorizeURL(change))), "ada@example.com"))
 		// In the same browser, the next such request asks again.
 		wantSignIn(t, b.Get(c.AuthorizeURL(change)))
 	}
@@ -98,14 +98,14 @@ func TestCase034_MaxAge(t *testing.T) {
 	s := newServer(t)
 	c := s.Register()
 	b := s.Browser()
-	b.SignIn("/login", "ada@example.com")
+	b.TypePassword("/login", "ada@example.com")
 	s.Clock.Advance(2 * time.Minute)
 	wantConsentPage(t, b.Get(c.AuthorizeURL(set("max_age", "300"))))
 	wantRedirectError(t, s, b.Get(c.AuthorizeURL(set("max_age", "60", "prompt", "none"))), "login_required")
 	wantRedirectError(t, s, b.Get(c.AuthorizeURL(set("max_age", "soon"))), "invalid_request")
 
 	before := s.Clock.Now().Unix()
-	page := b.SignIn(wantSignIn(t, b.Get(c.AuthorizeURL(set("max_age", "60", "scope", "openid logs:read", "nonce", "n-1")))), "ada@example.com")
+	page := b.TypePassword(wantSignIn(t, b.Get(c.AuthorizeURL(set("max_age", "60", "scope", "openid logs:read", "nonce", "n-1")))), "ada@example.com")
 	wantConsentPage(t, page)
 	wantStatus(t, c.Redeem(c.Allow(b, page, "shop").Query().Get("code")), http.StatusOK)
 	claims := claimsOf(t, c.IDToken)
@@ -158,17 +158,17 @@ func TestOpenIDCore3_1_2_2_AnotherPerson(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := s.Browser()
-			b.SignIn("/login", "bob@example.com")
+			b.TypePassword("/login", "bob@example.com")
 			wantRedirectError(t, s, b.Get(c.AuthorizeURL(set(append(about, "prompt", "none")...))), "login_required")
 			signIn := wantSignIn(t, b.Get(c.AuthorizeURL(set(about...))))
 			// The browser comes from the sign-in form, whose policy would stop
 			// a redirect: a page hands over.
-			res := b.SignIn(signIn, "bob@example.com")
+			res := b.TypePassword(signIn, "bob@example.com")
 			wantStatus(t, res, http.StatusOK)
 			if !strings.Contains(res.Body, testkit.DefaultRedirect+"?error=login_required") {
 				t.Fatalf("bob was taken for ada:\n%s", res.Body)
 			}
-			wantConsentPage(t, b.SignIn(signIn, "ada@example.com"))
+			wantConsentPage(t, b.TypePassword(signIn, "ada@example.com"))
 			// Ada herself is not asked again.
 			wantConsentPage(t, b.Get(c.AuthorizeURL(set(about...))))
 		})

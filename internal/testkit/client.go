@@ -103,8 +103,27 @@ func (b *Browser) Post(target string, form url.Values) Response {
 }
 
 // SignIn signs a person in and goes where the sign-in leads, starting from a
-// sign-in page's address.
+// sign-in page's address. Passwords are slow by design, so a second browser of
+// a person borrows the session of the first; TypePassword does not.
 func (b *Browser) SignIn(at, email string) Response {
+	b.s.TB.Helper()
+	origin, err := url.Parse(b.s.URL)
+	b.s.Must(err)
+	if lent := b.s.session(email); lent != nil && len(b.http.Jar.Cookies(origin)) == 0 {
+		b.http.Jar.SetCookies(origin, lent)
+		if res := b.Get(at); res.Status == http.StatusSeeOther {
+			if res = b.Get(res.Header.Get("Location")); !strings.HasPrefix(res.Header.Get("Location"), "/login") {
+				return res
+			}
+			at = res.Header.Get("Location") // the session is too old for it
+		}
+	}
+	defer func() { b.s.lend(email, b.http.Jar.Cookies(origin)) }()
+	return b.TypePassword(at, email)
+}
+
+// TypePassword is SignIn with a password.
+func (b *Browser) TypePassword(at, email string) Response {
 	b.s.TB.Helper()
 	page := b.Get(at)
 	res := b.Post("/login", url.Values{"step": {Field(page.Body, "step")}, "email": {email}, "password": {Password}})
@@ -112,6 +131,18 @@ func (b *Browser) SignIn(at, email string) Response {
 		b.s.TB.Fatalf("sign-in of %s: status %d\n%s", email, res.Status, res.Body)
 	}
 	return b.Get(res.Header.Get("Location"))
+}
+
+func (s *Server) session(email string) []*http.Cookie {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[email]
+}
+
+func (s *Server) lend(email string, cookies []*http.Cookie) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[email] = cookies
 }
 
 // Field returns the value of an input of a page, "" for none.

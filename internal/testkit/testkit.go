@@ -117,6 +117,9 @@ type Server struct {
 	stop     context.CancelFunc
 	done     chan error
 	logs     *lockedBuffer
+
+	mu       sync.Mutex // guards sessions
+	sessions map[string][]*http.Cookie
 }
 
 // Password is that of everybody whom AddPerson adds.
@@ -125,7 +128,7 @@ const Password = "correct horse battery staple"
 // Start starts a server whose clock stands early in an hour.
 func Start(tb testing.TB, change ...func(*config.Server)) *Server {
 	tb.Helper()
-	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}}
+	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}, sessions: make(map[string][]*http.Cookie)}
 	s.Clock.ToMinute(5)
 	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0"}
 	s.settings.Sessions.Disconnect, s.settings.Sessions.Reconnect = "hourly", "refresh"

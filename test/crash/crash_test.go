@@ -114,7 +114,7 @@ func (c *client) connect() error {
 	if err != nil {
 		return err
 	}
-	status, header, body, err := c.send(http.MethodPost, "/consent", url.Values{"step": {testkit.ConsentStep(string(page))}, "team": {"shop"}, "decision": {"allow"}})
+	status, header, body, err := c.send(http.MethodPost, "/consent", testkit.ConsentForm(string(page), "shop"))
 	if err != nil {
 		return err
 	}
