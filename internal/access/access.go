@@ -70,6 +70,9 @@ func (c *Caller) Client() grant.Client { return c.standing.Client }
 // Grant returns the id of the grant that the token hangs on.
 func (c *Caller) Grant() grant.ID { return c.standing.Grant.ID }
 
+// Resource returns the URL that the grant is for.
+func (c *Caller) Resource() string { return c.standing.Grant.Resource }
+
 // Scopes returns the scopes of the token, which may be fewer than the grant's.
 func (c *Caller) Scopes() spec.Scopes { return c.scopes }
 

@@ -107,10 +107,8 @@ func (a *Authority) rotate(s *Standing, presented uint32, now time.Time, address
 		g.LastUsedAt = now
 		return nil, nil
 	}
-	for _, r := range g.Superseded {
-		if r.Generation == presented && !now.After(r.At.Add(a.Lifetimes.ReuseWindow)) {
-			return nil, nil
-		}
+	if g.inWindow(presented, now, a.Lifetimes) {
+		return nil, nil
 	}
 	g.EndedAt, g.EndReason = now, "refresh token reused after its window"
 	return []audit.Event{{

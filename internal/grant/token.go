@@ -39,6 +39,13 @@ type Claims struct {
 	Team      string   `json:"team"`
 	Name      string   `json:"name,omitempty"`
 	Username  string   `json:"preferred_username,omitempty"`
+	// Actor is the client that exchanged a token for this one.
+	Actor *Actor `json:"act,omitempty"`
+}
+
+// Actor is who acts with a token in its person's place (RFC 8693 §4.1).
+type Actor struct {
+	Subject string `json:"sub"`
 }
 
 // maxClientIDClaim is the longest client id that a token carries as it is.
@@ -60,10 +67,10 @@ type idClaims struct {
 	Email     string   `json:"email,omitempty"`
 }
 
-// issue signs tokens for a grant that has just passed its verdict.
-func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce string, now time.Time) (Tokens, error) {
+// issueAccess signs an access token for a grant that has just passed its
+// verdict.
+func (a *Authority) issueAccess(s *Standing, scopes spec.Scopes, expires, now time.Time, actor string) (Tokens, error) {
 	g := s.Grant
-	expires := a.Lifetimes.AccessExpiry(now)
 	clientID := string(s.Client.ID)
 	if len(clientID) > maxClientIDClaim {
 		clientID = string(g.Client)
@@ -74,15 +81,27 @@ func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce string, now tim
 		AuthTime: unixOrZero(g.AuthTime), ACR: g.ACR, AMR: g.AMR,
 		Grant: g.ID, Team: s.Team.Slug, Name: s.Person.Name, Username: s.Person.Email,
 	}
+	if actor != "" {
+		claims.Actor = &Actor{Subject: actor}
+	}
 	access, err := a.Keys.sign(typeAccessToken, claims)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("sign access token: %w", err)
 	}
-	refresh, err := a.mint.refreshToken(g.ID, g.Generation)
+	return Tokens{Access: AccessToken(access), ExpiresAt: expires, Scopes: scopes, Grant: g.ID}, nil
+}
+
+// issue signs tokens for a grant that has just passed its verdict.
+func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce string, now time.Time) (Tokens, error) {
+	g := s.Grant
+	expires := a.Lifetimes.AccessExpiry(now)
+	t, err := a.issueAccess(s, scopes, expires, now, "")
 	if err != nil {
+		return Tokens{}, err
+	}
+	if t.Refresh, err = a.mint.refreshToken(g.ID, g.Generation); err != nil {
 		return Tokens{}, fmt.Errorf("make refresh token: %w", err)
 	}
-	t := Tokens{Access: AccessToken(access), ExpiresAt: expires, Refresh: refresh, Scopes: scopes, Grant: g.ID}
 	if scopes.Has(spec.ScopeOpenID) {
 		id := idClaims{
 			Issuer: a.Issuer, Subject: string(g.Person), Audience: string(s.Client.ID), ExpiresAt: expires.Unix(), IssuedAt: now.Unix(),

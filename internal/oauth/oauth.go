@@ -52,7 +52,7 @@ type Server struct {
 func features() spec.Features {
 	return spec.Features{
 		Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true,
-		FormPost: true, PushedAuthorization: true, Logout: true,
+		FormPost: true, PushedAuthorization: true, Logout: true, Introspection: true, TokenExchange: true,
 	}
 }
 
@@ -93,6 +93,7 @@ func (s *Server) Routes() []web.Route {
 		client("/oauth/register", post, begin(s.register)),
 		client("/register", post, begin(s.register)),
 		client("/oauth/revoke", post, s.limitFailures(s.revoke)),
+		client(spec.IntrospectPath, post, s.limitFailures(s.introspect)),
 		client("/oauth/userinfo", []string{http.MethodGet, http.MethodHead, http.MethodPost}, s.userInfo),
 		client("/oauth/jwks", get, s.jwks),
 		client("/oauth/", nil, notFound),

@@ -74,19 +74,26 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 			refresh.Scopes = &req.Scopes
 		}
 		tokens, err = s.Authority.Refresh(r.Context(), refresh)
+	case spec.GrantTokenExchange:
+		tokens, err = s.exchange(r, client, req, resource)
 	default:
 		return spec.NewError(spec.UnsupportedGrantType, "grant_type is not supported")
 	}
 	if err != nil {
 		return err
 	}
+	issued := ""
+	if req.GrantType == spec.GrantTokenExchange {
+		issued = typeAccessToken
+	}
 	return web.WriteJSON(w, http.StatusOK, spec.TokenResponse{
-		AccessToken:  string(tokens.Access),
-		TokenType:    "Bearer",
-		ExpiresIn:    int64(tokens.ExpiresAt.Sub(s.Now()).Seconds()),
-		Scope:        tokens.Scopes.String(),
-		RefreshToken: string(tokens.Refresh),
-		IDToken:      tokens.IDToken,
+		IssuedTokenType: issued,
+		AccessToken:     string(tokens.Access),
+		TokenType:       "Bearer",
+		ExpiresIn:       int64(tokens.ExpiresAt.Sub(s.Now()).Seconds()),
+		Scope:           tokens.Scopes.String(),
+		RefreshToken:    string(tokens.Refresh),
+		IDToken:         tokens.IDToken,
 	})
 }
 
