@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,14 +57,16 @@ func (c *clientList) Run(env *environment) error {
 type clientAdd struct {
 	adminFlags
 	Name         string   `required:"" help:"Name that people see when they are asked for consent." placeholder:"N"`
-	RedirectURI  []string `required:"" sep:"none" help:"Where answers are sent; may be given several times." placeholder:"URI"`
+	RedirectURI  []string `sep:"none" help:"Where answers are sent; may be given several times." placeholder:"URI"`
 	Confidential bool     `help:"Give the client a secret, which it must present."`
+	Team         string   `help:"Let the client act by itself in this team, without a person (client_credentials)." placeholder:"S"`
+	Role         []string `help:"Its roles in that team." placeholder:"R"`
 }
 
 // Run registers a client.
 func (c *clientAdd) Run(env *environment) error {
 	return c.with(env, func(a *server.Admin) error {
-		client, secret, err := a.Authority.RegisterClient(env.ctx, c.Name, c.RedirectURI, c.Confidential, operator())
+		client, secret, err := c.register(env, a)
 		if err != nil {
 			return err
 		}
@@ -74,6 +77,22 @@ func (c *clientAdd) Run(env *environment) error {
 		}
 		return c.print(env, j, text)
 	})
+}
+
+func (c *clientAdd) register(env *environment, a *server.Admin) (grant.Client, string, error) {
+	switch {
+	case (c.Team == "") != (len(c.Role) == 0):
+		return grant.Client{}, "", errors.New("--team and --role go together: what the client may do by itself")
+	case c.Team == "" && len(c.RedirectURI) == 0:
+		return grant.Client{}, "", errors.New("--redirect-uri is missing: where answers are sent (or --team and --role for a client that acts by itself)")
+	case c.Team == "":
+		return a.Authority.RegisterClient(env.ctx, c.Name, c.RedirectURI, c.Confidential, operator())
+	}
+	service, err := a.Directory.AddService(env.ctx, c.Name, c.Team, c.Role, operator())
+	if err != nil {
+		return grant.Client{}, "", err
+	}
+	return a.Authority.RegisterService(env.ctx, service, c.RedirectURI, operator())
 }
 
 type clientRevoke struct {

@@ -28,12 +28,13 @@ type jsonPerson struct {
 	Email      string     `json:"email"`
 	Name       string     `json:"name"`
 	Owner      bool       `json:"owner"`
+	Service    bool       `json:"service"`
 	CreatedAt  *time.Time `json:"created_at"`
 	DisabledAt *time.Time `json:"disabled_at"`
 }
 
 func toJSONPerson(p org.Person) jsonPerson {
-	return jsonPerson{string(p.ID), p.Email, p.Name, p.Owner, jsonTime(p.CreatedAt), jsonTime(p.DisabledAt)}
+	return jsonPerson{string(p.ID), p.Email, p.Name, p.Owner, p.Service, jsonTime(p.CreatedAt), jsonTime(p.DisabledAt)}
 }
 
 type userAdd struct {
@@ -158,9 +159,12 @@ func (c *userList) Run(env *environment) error {
 			if p.Owner {
 				owner = "owner"
 			}
+			if p.Service {
+				owner = "service"
+			}
 			list = append(list, toJSONPerson(p))
 			rows = append(rows, []string{p.Email, p.Name, owner, state})
 		}
-		return c.print(env, list, table("There is nobody yet. Add somebody: oriel user add --email E --name N", []string{"EMAIL", "NAME", "OWNER", "STATE"}, rows))
+		return c.print(env, list, table("There is nobody yet. Add somebody: oriel user add --email E --name N", []string{"EMAIL", "NAME", "KIND", "STATE"}, rows))
 	})
 }

@@ -37,6 +37,7 @@ const (
 	ClientUnblocked  Kind = "client.unblocked"
 	ClientRegistered Kind = "client.registered"
 	ClientRefused    Kind = "client.refused"
+	ServiceConnected Kind = "service.connected"
 	TokenExchanged   Kind = "token.exchanged"
 	SigningKeyMade   Kind = "signing_key.created"
 )

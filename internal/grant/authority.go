@@ -357,6 +357,16 @@ func (a *Authority) BlockClient(ctx context.Context, key ClientKey, blocked bool
 // RegisterClient stores a client that an administrator vouches for. The
 // secret of a confidential one is returned once and kept as its hash.
 func (a *Authority) RegisterClient(ctx context.Context, name string, redirectURIs []string, confidential bool, by audit.Actor) (Client, string, error) {
+	return a.registerClient(ctx, name, redirectURIs, confidential, "", by)
+}
+
+// RegisterService stores a client that acts by itself, with the account given,
+// and returns it with its secret. It may have redirect URIs as well.
+func (a *Authority) RegisterService(ctx context.Context, service org.Person, redirectURIs []string, by audit.Actor) (Client, string, error) {
+	return a.registerClient(ctx, service.Name, redirectURIs, true, service.ID, by)
+}
+
+func (a *Authority) registerClient(ctx context.Context, name string, redirectURIs []string, confidential bool, service org.PersonID, by audit.Actor) (Client, string, error) {
 	meta := spec.ClientMetadata{
 		Name: name, GrantTypes: []string{spec.GrantAuthorizationCode, spec.GrantRefreshToken},
 		ResponseTypes: []string{spec.ResponseTypeCode}, TokenEndpointAuthMethod: spec.AuthNone,
@@ -368,7 +378,10 @@ func (a *Authority) RegisterClient(ctx context.Context, name string, redirectURI
 		}
 		meta.RedirectURIs = append(meta.RedirectURIs, u)
 	}
-	c := Client{ID: ClientID("reg_" + strings.ToLower(rand.Text())), Kind: Registered, Metadata: meta, CreatedAt: a.Now()}
+	c := Client{ID: ClientID("reg_" + strings.ToLower(rand.Text())), Kind: Registered, Metadata: meta, Service: service, CreatedAt: a.Now()}
+	if service != "" {
+		c.Metadata.GrantTypes = append(c.Metadata.GrantTypes, spec.GrantClientCredentials)
+	}
 	var secret string
 	if confidential {
 		c.Metadata.TokenEndpointAuthMethod = spec.AuthBasic

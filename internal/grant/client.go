@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/oauth/spec"
+	"github.com/orielhq/oriel/internal/org"
 )
 
 // ClientID is a client's identifier as it presents it: a metadata document's
@@ -47,7 +48,9 @@ type Client struct {
 	// SecretHash is the SHA-256 of the secret of a Registered confidential
 	// client, in hexadecimal.
 	SecretHash string
-	CreatedAt  time.Time
+	// Service is the account of a client that acts by itself, "" for others.
+	Service   org.PersonID
+	CreatedAt time.Time
 	// Blocked says that an administrator blocked the client's integration.
 	Blocked bool
 }

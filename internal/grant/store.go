@@ -36,6 +36,8 @@ type Store interface {
 	// Approve stores a grant with its code, and the client if it is new.
 	// Errors: ErrConsentUsed where the code's hash exists.
 	Approve(ctx context.Context, g Grant, code CodeState, c Client, ev audit.Event) error
+	// AddGrant stores a grant without a code, of a client that is stored.
+	AddGrant(ctx context.Context, g Grant, ev audit.Event) error
 	// ChangeByCode calls change with the code and the standing of its grant,
 	// then stores what change did to the code and to the grant together with
 	// the events it returned. An error of change is returned as it is and

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
@@ -23,3 +24,5 @@ func newServer(t *testing.T, change ...func(*config.Server)) *testkit.Server {
 	s.SetMember("bank", "ada@example.com", "admin")
 	return s
 }
+
+func tokenOf(s string) grant.AccessToken { return grant.AccessToken(s) }

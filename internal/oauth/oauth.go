@@ -52,7 +52,7 @@ type Server struct {
 func features() spec.Features {
 	return spec.Features{
 		Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true,
-		FormPost: true, PushedAuthorization: true, Logout: true, Introspection: true, TokenExchange: true,
+		FormPost: true, PushedAuthorization: true, Logout: true, Introspection: true, TokenExchange: true, ClientCredentials: true,
 	}
 }
 

@@ -74,6 +74,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 			refresh.Scopes = &req.Scopes
 		}
 		tokens, err = s.Authority.Refresh(r.Context(), refresh)
+	case spec.GrantClientCredentials:
+		tokens, err = s.clientCredentials(r, client, req, resource)
 	case spec.GrantTokenExchange:
 		tokens, err = s.exchange(r, client, req, resource)
 	default:

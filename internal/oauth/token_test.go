@@ -103,7 +103,7 @@ func TestCase059_Grants(t *testing.T) {
 	s := newServer(t)
 	c := s.Register()
 	wantOAuthError(t, c.Token(url.Values{"grant_type": {"password"}, "username": {"a"}, "password": {"b"}}), 400, "unsupported_grant_type")
-	wantOAuthError(t, c.Token(url.Values{"grant_type": {"client_credentials"}}), 400, "unsupported_grant_type")
+	wantOAuthError(t, c.Token(url.Values{"grant_type": {"client_credentials"}}), 400, "unauthorized_client")
 	wantOAuthError(t, c.Token(url.Values{}), 400, "invalid_request")
 	wantOAuthError(t, c.Token(url.Values{"grant_type": {"refresh_token", "refresh_token"}, "refresh_token": {"x"}}), 400, "invalid_request")
 }

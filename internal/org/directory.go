@@ -71,6 +71,25 @@ func (d *Directory) AddPerson(ctx context.Context, n NewPerson, by audit.Actor) 
 	return p, nil
 }
 
+// AddService adds the account of a program to a team.
+func (d *Directory) AddService(ctx context.Context, name, slug string, roles []string, by audit.Actor) (Person, error) {
+	if _, err := d.Team(ctx, slug); err != nil {
+		return Person{}, err
+	}
+	p, _, err := d.newPerson(NewPerson{Email: newID("service-") + "@services.invalid", Name: name})
+	if err != nil {
+		return Person{}, err
+	}
+	p.Service = true
+	if err := d.store.CreatePerson(ctx, p, "", d.event(by, audit.PersonCreated, string(p.ID), slug, p.Email+" as a service")); err != nil {
+		return Person{}, fmt.Errorf("add service %s: %w", name, err)
+	}
+	if _, err := d.SetMember(ctx, slug, p.Email, roles, by); err != nil {
+		return Person{}, err
+	}
+	return p, nil
+}
+
 // AddFirstOwner adds the first owner of a new installation and returns
 // ErrOwnerExists where there is one already.
 func (d *Directory) AddFirstOwner(ctx context.Context, n NewPerson, by audit.Actor) (Person, error) {

@@ -22,7 +22,10 @@ type Person struct {
 	Name  string
 	// Owner says that the person administers the whole organization. It
 	// gives no sight of any team's telemetry; membership does.
-	Owner     bool
+	Owner bool
+	// Service says that the account is a program's: it has no password, and
+	// nobody can sign in with it.
+	Service   bool
 	CreatedAt time.Time
 	// DisabledAt is zero for a person who may sign in.
 	DisabledAt time.Time

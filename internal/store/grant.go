@@ -82,7 +82,7 @@ func formatSuperseded(rs []grant.Rotation) string {
 	return string(append(b, ']'))
 }
 
-const clientColumns = `clients.client_id, clients.kind, clients.metadata, clients.secret_hash, clients.created_at,
+const clientColumns = `clients.client_id, clients.kind, clients.metadata, clients.secret_hash, clients.service_person, clients.created_at,
 	EXISTS (SELECT 1 FROM blocked_products WHERE blocked_products.product = clients.product)`
 
 type clientRow struct {
@@ -92,7 +92,7 @@ type clientRow struct {
 }
 
 func (r *clientRow) fields() []any {
-	return []any{&r.c.ID, &r.c.Kind, &r.metadata, &r.c.SecretHash, &r.created, &r.c.Blocked}
+	return []any{&r.c.ID, &r.c.Kind, &r.metadata, &r.c.SecretHash, &r.c.Service, &r.created, &r.c.Blocked}
 }
 
 func (r *clientRow) client() (grant.Client, error) {
@@ -157,10 +157,6 @@ func (db *DB) Standing(ctx context.Context, id grant.ID) (*grant.Standing, error
 
 // Approve implements grant.Store.
 func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, c grant.Client, ev audit.Event) error {
-	amr, err := json.Marshal(g.AMR)
-	if err != nil {
-		return fmt.Errorf("encode amr: %w", err)
-	}
 	return db.update(ctx, func(t *tx) error {
 		var n int
 		if err := t.QueryRow("SELECT count(*) FROM codes WHERE hash = $1", string(code.Hash)).Scan(&n); err != nil {
@@ -172,12 +168,8 @@ func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, 
 		if err := t.insertClient(c); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO grants (id, person_id, client_key, team_id, resource, scopes, auth_time, amr, acr,
-				created_at, redeemed_at, last_used_at, ended_at, end_reason, generation, superseded)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, '', 0, '[]')`,
-			string(g.ID), string(g.Person), string(g.Client), string(g.Team), g.Resource, g.Scopes.String(),
-			millis(g.AuthTime), string(amr), g.ACR, millis(g.CreatedAt)); err != nil {
-			return fmt.Errorf("insert grant: %w", err)
+		if err := t.insertGrant(g); err != nil {
+			return err
 		}
 		if _, err := t.exec(`INSERT INTO codes (hash, grant_id, redirect_uri, code_challenge, nonce, created_at, expires_at, used_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 0)`,
@@ -188,6 +180,21 @@ func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, 
 	})
 }
 
+func (t *tx) insertGrant(g grant.Grant) error {
+	amr, err := json.Marshal(append([]string{}, g.AMR...))
+	if err != nil {
+		return fmt.Errorf("encode amr: %w", err)
+	}
+	if _, err := t.exec(`INSERT INTO grants (id, person_id, client_key, team_id, resource, scopes, auth_time, amr, acr,
+			created_at, redeemed_at, last_used_at, ended_at, end_reason, generation, superseded)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '', 0, '[]')`,
+		string(g.ID), string(g.Person), string(g.Client), string(g.Team), g.Resource, g.Scopes.String(),
+		millis(g.AuthTime), string(amr), g.ACR, millis(g.CreatedAt), millis(g.RedeemedAt), millis(g.LastUsedAt)); err != nil {
+		return fmt.Errorf("insert grant: %w", err)
+	}
+	return nil
+}
+
 // insertClient stores a client unless it is there. A metadata document may
 // have changed since; the newest is kept.
 func (t *tx) insertClient(c grant.Client) error {
@@ -195,9 +202,9 @@ func (t *tx) insertClient(c grant.Client) error {
 	if err != nil {
 		return fmt.Errorf("encode client metadata: %w", err)
 	}
-	if _, err := t.exec(`INSERT INTO clients (key, client_id, kind, product, metadata, secret_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	if _, err := t.exec(`INSERT INTO clients (key, client_id, kind, product, metadata, secret_hash, service_person, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (key) DO UPDATE SET metadata = excluded.metadata`,
-		string(c.Key()), string(c.ID), string(c.Kind), c.Product(), string(metadata), c.SecretHash, millis(c.CreatedAt)); err != nil {
+		string(c.Key()), string(c.ID), string(c.Kind), c.Product(), string(metadata), c.SecretHash, string(c.Service), millis(c.CreatedAt)); err != nil {
 		return fmt.Errorf("insert client: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/org"
 )
@@ -56,4 +57,14 @@ func scanConnection(rows *sql.Rows) (grant.Connection, error) {
 	}
 	conn.Client, err = c.client()
 	return conn, err
+}
+
+// AddGrant implements grant.Store.
+func (db *DB) AddGrant(ctx context.Context, g grant.Grant, ev audit.Event) error {
+	return db.update(ctx, func(t *tx) error {
+		if err := t.insertGrant(g); err != nil {
+			return err
+		}
+		return t.record(ev)
+	})
 }

@@ -16,7 +16,7 @@ import (
 
 var _ org.Store = (*DB)(nil)
 
-const personColumns = "people.id, people.email, people.name, people.owner, people.created_at, people.disabled_at"
+const personColumns = "people.id, people.email, people.name, people.owner, people.service, people.created_at, people.disabled_at"
 
 type personRow struct {
 	p                 org.Person
@@ -24,7 +24,7 @@ type personRow struct {
 }
 
 func (r *personRow) fields() []any {
-	return []any{&r.p.ID, &r.p.Email, &r.p.Name, &r.p.Owner, &r.created, &r.disabled}
+	return []any{&r.p.ID, &r.p.Email, &r.p.Name, &r.p.Owner, &r.p.Service, &r.created, &r.disabled}
 }
 
 func (r *personRow) person() org.Person {
@@ -34,8 +34,8 @@ func (r *personRow) person() org.Person {
 
 func (t *tx) insertPerson(p org.Person, passwordHash string, ev audit.Event) error {
 	_, err := t.exec(
-		"INSERT INTO people (id, email, name, owner, password_hash, created_at, disabled_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		string(p.ID), p.Email, p.Name, p.Owner, passwordHash, millis(p.CreatedAt), millis(p.DisabledAt))
+		"INSERT INTO people (id, email, name, owner, service, password_hash, created_at, disabled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		string(p.ID), p.Email, p.Name, p.Owner, p.Service, passwordHash, millis(p.CreatedAt), millis(p.DisabledAt))
 	if isUnique(err) {
 		return org.ErrEmailTaken
 	}
