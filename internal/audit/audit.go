@@ -36,6 +36,9 @@ const (
 	ClientRegistered Kind = "client.registered"
 	ClientRefused    Kind = "client.refused"
 	SigningKeyMade   Kind = "signing_key.created"
+
+	ClientDocumentFetched Kind = "client_document.fetched"
+	ClientDocumentRefused Kind = "client_document.refused"
 )
 
 // ActorKind says what sort of actor caused an event.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -26,6 +27,9 @@ var invalidGrants = []error{
 func oauthError(err error) *spec.Error {
 	if e, ok := errors.AsType[*spec.Error](err); ok {
 		return e
+	}
+	if document, ok := errors.AsType[*clientdoc.Error](err); ok {
+		return documentError(document)
 	}
 	if ended, ok := errors.AsType[*grant.EndedError](err); ok {
 		return spec.NewError(spec.InvalidGrant, ended.Reason)
