@@ -197,8 +197,8 @@ func (c *cache[T]) ask(ctx context.Context, url string, have held[T], has bool) 
 			return held[T]{}, err
 		}
 		refused.RetryAfter = failureAge
-		c.fail(url, refused)
 		c.refused(ctx, refused)
+		c.fail(url, refused)
 		return held[T]{}, refused
 	}
 	h := held[T]{v, got, c.now()}
