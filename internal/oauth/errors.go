@@ -25,11 +25,13 @@ var invalidGrants = []error{
 // oauthError says how an endpoint for clients answers an error (RFC 6749
 // §5.2).
 func oauthError(err error) *spec.Error {
-	if e, ok := errors.AsType[*spec.Error](err); ok {
-		return e
-	}
+	// First, since its cause may be an error of package spec, which is about
+	// the document and not about the request.
 	if document, ok := errors.AsType[*clientdoc.Error](err); ok {
 		return documentError(document)
+	}
+	if e, ok := errors.AsType[*spec.Error](err); ok {
+		return e
 	}
 	if ended, ok := errors.AsType[*grant.EndedError](err); ok {
 		return spec.NewError(spec.InvalidGrant, ended.Reason)

@@ -197,6 +197,14 @@ func (s *Server) Restart() {
 	s.start()
 }
 
+// Reconfigure restarts the server with changed settings.
+func (s *Server) Reconfigure(change func(*config.Server)) {
+	s.TB.Helper()
+	s.Stop()
+	change(&s.settings)
+	s.start()
+}
+
 // Log returns what the server has logged.
 func (s *Server) Log() string { return s.logs.String() }
 
