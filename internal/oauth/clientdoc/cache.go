@@ -142,8 +142,15 @@ func (h held[T]) servable(now time.Time) held[T] {
 	return h
 }
 
-// fly looks in the store and then asks the host.
-func (c *cache[T]) fly(ctx context.Context, url string, renew bool) (result[T], error) {
+// fly looks in the store and then asks the host. It runs outside of any
+// request, so a panic over a stranger's document must end here: nobody else
+// would catch it before it ends the process.
+func (c *cache[T]) fly(ctx context.Context, url string, renew bool) (_ result[T], err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic over client document %s: %v", clip(url), v)
+		}
+	}()
 	if r, ok := c.recall(url, renew); ok { // somebody else just landed
 		return r, nil
 	}
