@@ -59,10 +59,6 @@ func TestCase018_DocumentClientConnects(t *testing.T) {
 	if !strings.Contains(page.Body, "Example") || !strings.Contains(page.Body, "client.example") || !strings.Contains(page.Body, "verified") {
 		t.Errorf("consent page:\n%s", page.Body)
 	}
-	// Case 22: the person's browser asks the client's host for nothing.
-	if strings.Contains(page.Body, "logo.png") {
-		t.Error("the logo is on the page")
-	}
 	back := c.Allow(b, page, "shop")
 	if back.Host != "127.0.0.1:49152" {
 		t.Fatalf("redirected to %s", back)
@@ -76,6 +72,20 @@ func TestCase018_DocumentClientConnects(t *testing.T) {
 	wantStatus(t, c.Renew(c.Refresh), http.StatusOK)
 	if n := w.Hits(documentURL); n != 2 {
 		t.Errorf("the document was asked for %d times", n)
+	}
+}
+
+// The person's browser asks the client's host for nothing.
+func TestCase022_LogoIsNotLoaded(t *testing.T) {
+	s, w := newWebServer(t)
+	w.JSON(documentURL, document(documentURL))
+	c := s.Known(documentURL, documentRedirect)
+	page := c.Consent(s.Browser(), "ada@example.com", c.AuthorizeURL())
+	if strings.Contains(page.Body, "logo.png") {
+		t.Error("the logo is on the page")
+	}
+	if csp := page.Header.Get("Content-Security-Policy"); strings.Contains(csp, "client.example") && strings.Contains(csp, "img-src https") {
+		t.Errorf("policy %q", csp)
 	}
 }
 

@@ -97,6 +97,9 @@ func (f *fetcher) fetch(ctx context.Context, url string, have Copy) (Copy, error
 		return refuse(ReasonMediaType, "content encoding %q, which was not asked for", clip(ce))
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, spec.MaxClientDocumentBytes+1))
+	if err == nil {
+		err = ctx.Err() // what ends because we hang up may look complete
+	}
 	if err != nil {
 		return Copy{}, transportError(ctx, url, err)
 	}
