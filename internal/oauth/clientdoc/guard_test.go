@@ -111,6 +111,10 @@ func TestCase020_NothingReachesLoopback(t *testing.T) {
 	if _, err := d.DialContext(t.Context(), "tcp", l.Addr().String()); !errors.Is(err, errAddress) {
 		t.Errorf("dialled: %v", err)
 	}
+	// Even past the check of names, the socket is guarded.
+	if _, err := d.connect(t.Context(), "tcp", []netip.AddrPort{netip.MustParseAddrPort(l.Addr().String())}); !errors.Is(err, errAddress) {
+		t.Errorf("connected: %v", err)
+	}
 	select {
 	case <-accepted:
 		t.Error("a connection reached loopback")

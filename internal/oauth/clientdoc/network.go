@@ -116,7 +116,7 @@ func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 
 // connect tries the addresses in the resolver's order.
 func (d *dialer) connect(ctx context.Context, network string, targets []netip.AddrPort) (net.Conn, error) {
-	nd := net.Dialer{Control: d.control, Resolver: nil}
+	nd := net.Dialer{Control: d.control}
 	var errs []error
 	for _, t := range targets {
 		c, err := nd.DialContext(ctx, network, t.String())
