@@ -3,6 +3,7 @@ module github.com/orielhq/oriel
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/VictoriaMetrics/VictoriaLogs v1.47.1-0.20260225221819-a408207c2242
 	github.com/VictoriaMetrics/VictoriaMetrics v1.135.0
 	github.com/alecthomas/kong v1.17.0

@@ -113,7 +113,7 @@ func (c *clientRevoke) Run(env *environment) error {
 
 type clientBlock struct {
 	adminFlags
-	ID string `required:"" help:"Id or client_id of one of its clients." placeholder:"C"`
+	ID string `required:"" help:"Id or client_id of one of its clients, the URL of its metadata document, or a host for all clients that belong to it." placeholder:"C"`
 }
 
 // Run blocks an integration.
@@ -121,7 +121,7 @@ func (c *clientBlock) Run(env *environment) error { return blockClient(env, &c.a
 
 type clientUnblock struct {
 	adminFlags
-	ID string `required:"" help:"Id or client_id of one of its clients." placeholder:"C"`
+	ID string `required:"" help:"Id or client_id of one of its clients, the URL of its metadata document, or a host for all clients that belong to it." placeholder:"C"`
 }
 
 // Run unblocks an integration.
@@ -131,7 +131,7 @@ func (c *clientUnblock) Run(env *environment) error {
 
 func blockClient(env *environment, f *adminFlags, id string, blocked bool) error {
 	return f.with(env, func(a *server.Admin) error {
-		product, err := a.Authority.BlockClient(env.ctx, grant.ParseClientKey(id), blocked, operator())
+		product, err := a.Authority.BlockIntegration(env.ctx, id, blocked, operator())
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,9 @@ const (
 	ServiceConnected Kind = "service.connected"
 	TokenExchanged   Kind = "token.exchanged"
 	SigningKeyMade   Kind = "signing_key.created"
+
+	ClientDocumentFetched Kind = "client_document.fetched"
+	ClientDocumentRefused Kind = "client_document.refused"
 )
 
 // ActorKind says what sort of actor caused an event.

@@ -56,6 +56,11 @@ type Server struct {
 		ReuseWindow time.Duration `help:"How long after its rotation a refresh token still gives its newest successor, for clients that share one between processes." default:"10m" env:"ORIEL_TOKENS_REUSE_WINDOW" placeholder:"TIME"`
 	} `embed:"" prefix:"tokens-"`
 
+	Clients struct {
+		Admission string   `help:"Which assistants people may connect: anyone, documents (those known by a metadata document), listed (see --clients-allowed) or registered (by an administrator, beforehand)." enum:"anyone,documents,listed,registered" default:"anyone" env:"ORIEL_CLIENTS_ADMISSION" placeholder:"WHO"`
+		Allowed   []string `help:"With admission listed: hosts (claude.ai, *.example.com, localhost), schemes of apps (cursor:), addresses of metadata documents, or products (cursor, vscode, claude-code, …)." env:"ORIEL_CLIENTS_ALLOWED" placeholder:"CLIENT"`
+	} `embed:"" prefix:"clients-"`
+
 	Telemetry `embed:"" prefix:"telemetry-"`
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
@@ -82,6 +87,11 @@ func (s *Server) Lifetimes() grant.Lifetimes {
 	}
 }
 
+// Admission returns the settings that say which clients may connect.
+func (s *Server) Admission() grant.Admission {
+	return grant.Admission{Policy: s.Clients.Admission, Allowed: s.Clients.Allowed}
+}
+
 // Check reports every fault of the settings together.
 func (s *Server) Check() error {
 	var errs []error
@@ -92,6 +102,9 @@ func (s *Server) Check() error {
 		errs = append(errs, err)
 	}
 	if err := s.Lifetimes().Check(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := s.Admission().Check(); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := s.EngineMemory(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -352,6 +353,40 @@ func (a *Authority) BlockClient(ctx context.Context, key ClientKey, blocked bool
 		return "", fmt.Errorf("block client %s: %w", key, err)
 	}
 	return c.Product(), nil
+}
+
+// BlockIntegration blocks or unblocks an integration by the name that an
+// administrator has for it: a client's key or client_id, the URL of a
+// metadata document, known here or not, or a host, which means every client
+// that belongs to it. Errors: ErrClientUnknown.
+func (a *Authority) BlockIntegration(ctx context.Context, id string, blocked bool, by audit.Actor) (product string, err error) {
+	host, isHost := strings.CutPrefix(id, HostProduct)
+	switch {
+	case spec.IsClientIDURL(id):
+		if _, err := spec.ParseClientIDURL(id); err != nil {
+			return "", fmt.Errorf("block %s: %w", id, err)
+		}
+		product = id
+	case isHost, strings.Contains(id, ".") && !spec.IsEncodedClientID(id):
+		if !isHost {
+			host = id
+		}
+		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		if u, err := url.Parse("https://" + host + "/"); err != nil || u.Host != host || u.Port() != "" {
+			return "", fmt.Errorf("block %s: this is no host name", id)
+		}
+		product = HostProduct + host
+	default:
+		return a.BlockClient(ctx, ParseClientKey(id), blocked, by)
+	}
+	kind := audit.ClientBlocked
+	if !blocked {
+		kind = audit.ClientUnblocked
+	}
+	if err := a.Store.SetProductBlocked(ctx, product, blocked, audit.Event{At: a.Now(), Actor: by, Kind: kind, Target: product, Detail: product}); err != nil {
+		return "", fmt.Errorf("block %s: %w", id, err)
+	}
+	return product, nil
 }
 
 // RegisterClient stores a client that an administrator vouches for. The

@@ -3,6 +3,7 @@ package grant
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,42 @@ func (c Client) Product() string {
 	}
 	slices.Sort(dest)
 	return strings.ToLower(c.Metadata.Name) + " → " + strings.Join(dest, ", ")
+}
+
+// HostProduct begins the name of an integration that is a whole host.
+const HostProduct = "host:"
+
+// Hosts returns the hosts on the web that the client belongs to, in lower
+// case: the one of its document and those of its redirect URIs. Loopback and
+// private-use redirects belong to no host.
+func (c Client) Hosts() []string {
+	var hosts []string
+	add := func(h string) {
+		if h = strings.ToLower(strings.TrimSuffix(h, ".")); h != "" && !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	if c.Kind == Document {
+		if u, err := url.Parse(string(c.ID)); err == nil {
+			add(u.Hostname())
+		}
+	}
+	for _, u := range c.Metadata.RedirectURIs {
+		if u.Scheme() == "https" {
+			host, _, _ := strings.Cut(u.Host(), ":")
+			add(host)
+		}
+	}
+	return hosts
+}
+
+// Integrations returns every name under which the client may be blocked.
+func (c Client) Integrations() []string {
+	names := []string{c.Product()}
+	for _, h := range c.Hosts() {
+		names = append(names, HostProduct+h)
+	}
+	return names
 }
 
 // ParseClientKey takes a client's key, or its client_id, and returns the key.

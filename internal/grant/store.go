@@ -67,9 +67,10 @@ type Store interface {
 	ClientByKey(ctx context.Context, key ClientKey) (Client, error)
 	// Clients lists the stored clients by name.
 	Clients(ctx context.Context) ([]Client, error)
-	// ProductBlocked says whether an integration is blocked.
-	ProductBlocked(ctx context.Context, product string) (bool, error)
-	// SetProductBlocked blocks or unblocks an integration.
+	// ProductBlocked says whether any of these integrations is blocked.
+	ProductBlocked(ctx context.Context, products ...string) (bool, error)
+	// SetProductBlocked blocks or unblocks an integration: a product, or with
+	// HostProduct before it a host with all clients that belong to it.
 	SetProductBlocked(ctx context.Context, product string, blocked bool, ev audit.Event) error
 	// EndClientGrants ends all living grants of a client and returns their
 	// number.

@@ -130,6 +130,9 @@ func (s *Server) readAuthorize(r *http.Request, query url.Values) (authorization
 	if errors.Is(err, grant.ErrClientUnknown) {
 		return authorization{}, unknownClient()
 	}
+	if page := documentPage(err); page != nil {
+		return authorization{}, page
+	}
 	if err != nil {
 		return authorization{}, fmt.Errorf("find client: %w", err)
 	}
@@ -138,6 +141,9 @@ func (s *Server) readAuthorize(r *http.Request, query url.Values) (authorization
 			Status: http.StatusForbidden, Public: client.Name() + " has been blocked by an administrator of this server.",
 			Next: "Ask an administrator if you need it.",
 		}
+	}
+	if !s.Admission.Admits(client) {
+		return authorization{}, s.notAdmitted(r, client)
 	}
 	var pushed pushedRequest
 	if start.IsPushed() {

@@ -16,13 +16,17 @@ import (
 type ClientStore interface {
 	// ClientByKey returns grant.ErrClientUnknown where none is stored.
 	ClientByKey(ctx context.Context, key grant.ClientKey) (grant.Client, error)
-	// ProductBlocked says whether an integration is blocked.
-	ProductBlocked(ctx context.Context, product string) (bool, error)
+	// ProductBlocked says whether any of these integrations is blocked.
+	ProductBlocked(ctx context.Context, products ...string) (bool, error)
 }
 
-// client finds out who a client id is: a self-registered client carries its
-// own metadata, others are stored. Errors: grant.ErrClientUnknown.
+// client finds out who a client id is: a URL is where the client's metadata
+// is, a self-registered client carries its own, others are stored. Errors:
+// grant.ErrClientUnknown, *clientdoc.Error.
 func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
+	if isDocumentID(id) {
+		return s.documentClient(ctx, id)
+	}
 	if !spec.IsEncodedClientID(id) {
 		return s.Clients.ClientByKey(ctx, grant.ClientID(id).Key())
 	}
@@ -34,7 +38,7 @@ func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
 		return grant.Client{}, fmt.Errorf("read client id: %w", err)
 	}
 	c := grant.Client{ID: grant.ClientID(id), Kind: grant.SelfRegistered, Metadata: meta, CreatedAt: issued}
-	if c.Blocked, err = s.Clients.ProductBlocked(ctx, c.Product()); err != nil {
+	if c.Blocked, err = s.Clients.ProductBlocked(ctx, c.Integrations()...); err != nil {
 		return grant.Client{}, err
 	}
 	return c, nil
@@ -45,7 +49,7 @@ func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
 // clients and wrong secrets get the same answer.
 func (s *Server) authenticate(ctx context.Context, a spec.ClientAuth) (grant.Client, error) {
 	if a.Method == spec.AuthPrivateKeyJWT {
-		return grant.Client{}, spec.NewError(spec.InvalidClient, "private_key_jwt is not supported")
+		return s.authenticateAssertion(ctx, a)
 	}
 	for _, cred := range a.Candidates {
 		c, err := s.client(ctx, cred.ClientID)
@@ -56,7 +60,12 @@ func (s *Server) authenticate(ctx context.Context, a spec.ClientAuth) (grant.Cli
 			return grant.Client{}, err
 		}
 		if c.Blocked {
-			return grant.Client{}, spec.NewError(spec.InvalidClient, "the integration has been blocked by an administrator")
+			return grant.Client{}, errBlocked()
+		}
+		// The document of a client that is not admitted was not fetched, so
+		// there is nothing to authenticate it with.
+		if c.Kind == grant.Document && !s.Admission.Admits(c) {
+			return c, errNotAdmitted
 		}
 		if s.secretMatches(c, string(cred.Secret)) {
 			return c, nil
@@ -65,13 +74,17 @@ func (s *Server) authenticate(ctx context.Context, a spec.ClientAuth) (grant.Cli
 	return grant.Client{}, spec.NewError(spec.InvalidClient, "the client is unknown or its secret is wrong")
 }
 
+func errBlocked() error {
+	return spec.NewError(spec.InvalidClient, "the integration has been blocked by an administrator")
+}
+
 // secretMatches compares in constant time. A public client has no secret to
 // present.
 func (s *Server) secretMatches(c grant.Client, secret string) bool {
 	switch {
 	case c.Metadata.IsPublic():
 		return secret == ""
-	case secret == "":
+	case secret == "", !c.Metadata.NeedsSecret():
 		return false
 	case c.Kind == grant.SelfRegistered:
 		return spec.VerifyClientSecret(s.clientKey, string(c.ID), secret)

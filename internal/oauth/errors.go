@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -24,6 +25,11 @@ var invalidGrants = []error{
 // oauthError says how an endpoint for clients answers an error (RFC 6749
 // §5.2).
 func oauthError(err error) *spec.Error {
+	// First, since its cause may be an error of package spec, which is about
+	// the document and not about the request.
+	if document, ok := errors.AsType[*clientdoc.Error](err); ok {
+		return documentError(document)
+	}
 	if e, ok := errors.AsType[*spec.Error](err); ok {
 		return e
 	}

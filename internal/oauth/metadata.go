@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -17,12 +18,16 @@ const metadataAge = "public, max-age=300"
 // runs.
 type documents map[string][]byte
 
-func newDocuments(public spec.PublicURL) (documents, error) {
-	server, err := json.Marshal(spec.NewServerMetadata(public, features()))
+// newDocuments advertises no way in that the admission policy keeps shut.
+func newDocuments(public spec.PublicURL, admission grant.Admission) (documents, error) {
+	f := features()
+	f.Registration = f.Registration && admission.RegistersItself()
+	f.ClientDocuments = f.ClientDocuments && admission.Policy != grant.AdmitRegistered
+	server, err := json.Marshal(spec.NewServerMetadata(public, f))
 	if err != nil {
 		return nil, fmt.Errorf("encode server metadata: %w", err)
 	}
-	openid, err := json.Marshal(spec.NewOpenIDMetadata(public, features()))
+	openid, err := json.Marshal(spec.NewOpenIDMetadata(public, f))
 	if err != nil {
 		return nil, fmt.Errorf("encode OpenID metadata: %w", err)
 	}

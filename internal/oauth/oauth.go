@@ -17,9 +17,12 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
@@ -33,6 +36,10 @@ type Config struct {
 	Authority *grant.Authority
 	Gate      *access.Gate
 	Clients   ClientStore
+	// Documents fetches client ID metadata documents.
+	Documents *clientdoc.Documents
+	// Admission says which clients may connect.
+	Admission grant.Admission
 	// Resources are the URLs that tokens can be for.
 	Resources spec.Resources
 	PublicURL spec.PublicURL
@@ -42,16 +49,19 @@ type Config struct {
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
 	Config
-	clientKey []byte
-	documents documents
-	limits    limits
-	pushed    sealer
+	clientKey  []byte
+	documents  documents
+	limits     limits
+	pushed     sealer
+	assertions assertions
+	// refusals bounds how often refused clients are recorded.
+	refusals *rate.Limiter
 }
 
 // features is what is live, so that metadata advertises only what works.
 func features() spec.Features {
 	return spec.Features{
-		Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true,
+		Registration: true, ClientDocuments: true, PrivateKeyJWT: true, ClientSecrets: true, Revocation: true, UserInfo: true,
 		FormPost: true, PushedAuthorization: true, Logout: true, Introspection: true, TokenExchange: true, ClientCredentials: true,
 	}
 }
@@ -59,15 +69,22 @@ func features() spec.Features {
 // New returns the authorization server, or an error that names what Config
 // lacks.
 func New(c Config) (*Server, error) {
-	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Gate == nil || c.Clients == nil || c.Now == nil {
-		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients and Now")
+	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Gate == nil || c.Clients == nil ||
+		c.Documents == nil || c.Now == nil {
+		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients, Documents and Now")
 	}
-	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id"), limits: newLimits(c.Now)}
+	if err := c.Admission.Check(); err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
+	}
+	s := &Server{
+		Config: c, clientKey: c.Authority.Master.Derive("client id"), limits: newLimits(c.Now),
+		refusals: rate.NewLimiter(rate.Every(time.Minute/refusalsPerMinute), refusalsPerMinute),
+	}
 	var err error
 	if s.pushed, err = newSealer(c.Authority.Master); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
-	if s.documents, err = newDocuments(c.PublicURL); err != nil {
+	if s.documents, err = newDocuments(c.PublicURL, c.Admission); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
 	return s, nil

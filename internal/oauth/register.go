@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -27,6 +28,14 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	meta, err := spec.ParseRegistration(body)
 	if err != nil {
 		return err
+	}
+	if c := (grant.Client{Kind: grant.SelfRegistered, Metadata: meta}); !s.Admission.Admits(c) {
+		if err := s.recordNotAdmitted(r, c); err != nil {
+			return err
+		}
+		return spec.NewError(spec.AccessDenied,
+			"this organization does not let apps of this kind register themselves. Ask an owner of the server to allow the app, or to register it and give you its client_id").
+			WithStatus(http.StatusForbidden)
 	}
 	meta = meta.WithGrantTypes(features().GrantTypes())
 	var nonce [8]byte

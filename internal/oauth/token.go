@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -28,8 +29,23 @@ func readForm(r *http.Request) (url.Values, error) {
 	return r.PostForm, nil
 }
 
-// clientRequest reads a form and finds the client that sent it.
+// clientRequest reads a form and finds the client that sent it, which the
+// organization must let in.
 func (s *Server) clientRequest(r *http.Request) (grant.Client, url.Values, error) {
+	c, form, err := s.readClient(r)
+	if err == nil && !s.Admission.Admits(c) {
+		err = errNotAdmitted
+	}
+	if errors.Is(err, errNotAdmitted) {
+		if err := s.recordNotAdmitted(r, c); err != nil {
+			return grant.Client{}, nil, err
+		}
+	}
+	return c, form, err
+}
+
+// readClient reads a form and finds the client that sent it.
+func (s *Server) readClient(r *http.Request) (grant.Client, url.Values, error) {
 	form, err := readForm(r)
 	if err != nil {
 		return grant.Client{}, nil, err
@@ -116,7 +132,8 @@ func (s *Server) resource(values []string) (string, error) {
 // revoke is the revocation endpoint (RFC 7009). Revoking either token ends
 // the grant: both hang on it.
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) error {
-	client, form, err := s.clientRequest(r)
+	// A client that is no longer admitted may still give up what it has.
+	client, form, err := s.readClient(r)
 	if err != nil {
 		return err
 	}

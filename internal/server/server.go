@@ -27,6 +27,7 @@ import (
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/mcpserver"
 	"github.com/orielhq/oriel/internal/oauth"
+	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
@@ -77,6 +78,9 @@ type Config struct {
 	Logs slog.Handler
 	// Engine makes the command that runs RunEngine in a process of its own.
 	Engine EngineCommand
+	// Network is the way out to client metadata documents; the zero value is
+	// the guarded one.
+	Network clientdoc.Network
 	// Version is shown to clients and in the logs.
 	Version string
 	// UnsafeStore is store.Config.Unsafe. No setting leads here: only the
@@ -204,8 +208,13 @@ func (s *Server) mount() error {
 		return err
 	}
 	resources := spec.NewResources(s.public)
+	documents, err := clientdoc.New(clientdoc.Config{Store: s.db, Now: s.Now, Network: s.Network})
+	if err != nil {
+		return err
+	}
 	as, err := oauth.New(oauth.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Gate: s.gate, Clients: s.db,
+		Documents: documents, Admission: s.Settings.Admission(),
 		Resources: resources, PublicURL: s.public, Now: s.Now,
 	})
 	if err != nil {

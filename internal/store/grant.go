@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/orielhq/oriel/internal/access"
@@ -83,7 +84,8 @@ func formatSuperseded(rs []grant.Rotation) string {
 }
 
 const clientColumns = `clients.client_id, clients.kind, clients.metadata, clients.secret_hash, clients.service_person, clients.created_at,
-	EXISTS (SELECT 1 FROM blocked_products WHERE blocked_products.product = clients.product)`
+	EXISTS (SELECT 1 FROM blocked_products WHERE blocked_products.product = clients.product
+		OR blocked_products.product IN (SELECT 'host:' || client_hosts.host FROM client_hosts WHERE client_hosts.client_key = clients.key))`
 
 type clientRow struct {
 	c        grant.Client
@@ -207,7 +209,7 @@ func (t *tx) insertClient(c grant.Client) error {
 		string(c.Key()), string(c.ID), string(c.Kind), c.Product(), string(metadata), c.SecretHash, string(c.Service), millis(c.CreatedAt)); err != nil {
 		return fmt.Errorf("insert client: %w", err)
 	}
-	return nil
+	return t.setClientHosts(c)
 }
 
 // ChangeByCode implements grant.Store.
@@ -319,9 +321,16 @@ func (db *DB) Clients(ctx context.Context) ([]grant.Client, error) {
 }
 
 // ProductBlocked implements grant.Store.
-func (db *DB) ProductBlocked(ctx context.Context, product string) (bool, error) {
+func (db *DB) ProductBlocked(ctx context.Context, products ...string) (bool, error) {
+	if len(products) == 0 {
+		return false, nil
+	}
+	places, args := make([]string, len(products)), make([]any, len(products))
+	for i, p := range products {
+		places[i], args[i] = fmt.Sprintf("$%d", i+1), p
+	}
 	var n int
-	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM blocked_products WHERE product = $1", product).Scan(&n); err != nil {
+	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM blocked_products WHERE product IN ("+strings.Join(places, ", ")+")", args...).Scan(&n); err != nil {
 		return false, fmt.Errorf("look for a block: %w", err)
 	}
 	return n > 0, nil
@@ -331,6 +340,11 @@ func (db *DB) ProductBlocked(ctx context.Context, product string) (bool, error) 
 func (db *DB) SetProductBlocked(ctx context.Context, product string, blocked bool, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {
 		var err error
+		if strings.HasPrefix(product, grant.HostProduct) {
+			if err := t.setAllClientHosts(ctx); err != nil {
+				return err
+			}
+		}
 		if blocked {
 			_, err = t.exec("INSERT INTO blocked_products (product, blocked_at) VALUES ($1, $2) ON CONFLICT (product) DO NOTHING", product, millis(ev.At))
 		} else {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/server"
 )
@@ -114,6 +115,7 @@ type Server struct {
 	Admin *server.Admin
 
 	settings config.Server
+	network  clientdoc.Network
 	stop     context.CancelFunc
 	done     chan error
 	logs     *lockedBuffer
@@ -128,12 +130,19 @@ const Password = "correct horse battery staple"
 // Start starts a server whose clock stands early in an hour.
 func Start(tb testing.TB, change ...func(*config.Server)) *Server {
 	tb.Helper()
-	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}, sessions: make(map[string][]*http.Cookie)}
+	return StartOn(tb, clientdoc.Network{}, change...)
+}
+
+// StartOn is Start with another way out to client metadata documents.
+func StartOn(tb testing.TB, network clientdoc.Network, change ...func(*config.Server)) *Server {
+	tb.Helper()
+	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}, network: network, sessions: make(map[string][]*http.Cookie)}
 	s.Clock.ToMinute(5)
 	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0"}
 	s.settings.Sessions.Disconnect, s.settings.Sessions.Reconnect = "hourly", "refresh"
 	s.settings.Sessions.Idle = 30 * 24 * time.Hour
 	s.settings.Tokens.Lifetime, s.settings.Tokens.ReuseWindow = time.Hour, 10*time.Minute
+	s.settings.Clients.Admission = "anyone"
 	s.settings.Telemetry = config.Telemetry{Retention: 30 * 24 * time.Hour, Memory: "256MiB"}
 	for _, c := range change {
 		c(&s.settings)
@@ -158,7 +167,7 @@ func Interactive(c *config.Server) { c.Sessions.Reconnect = "interactive" }
 func (s *Server) start() {
 	s.TB.Helper()
 	srv, err := server.New(context.Background(), server.Config{
-		Settings: s.settings, Now: s.Clock.Now, Version: "test", Engine: engineProcess,
+		Settings: s.settings, Now: s.Clock.Now, Version: "test", Engine: engineProcess, Network: s.network,
 		Logs: slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}),
 	})
 	s.Must(err)
@@ -188,6 +197,14 @@ func (s *Server) Stop() {
 func (s *Server) Restart() {
 	s.TB.Helper()
 	s.Stop()
+	s.start()
+}
+
+// Reconfigure restarts the server with changed settings.
+func (s *Server) Reconfigure(change func(*config.Server)) {
+	s.TB.Helper()
+	s.Stop()
+	change(&s.settings)
 	s.start()
 }
 
