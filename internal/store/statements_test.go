@@ -2,12 +2,18 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/orielhq/oriel/internal/grant"
 )
 
 func openInside(t *testing.T) *DB {
@@ -106,5 +112,31 @@ func TestCallersContextDoesNotEndTheTransaction(t *testing.T) {
 	var n int
 	if err := db.read.QueryRowContext(t.Context(), "SELECT count(*) FROM setup_links").Scan(&n); err != nil || n != 2 {
 		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+func TestSuperseded(t *testing.T) {
+	at := time.UnixMilli(1_800_000_000_123).UTC()
+	for _, rs := range [][]grant.Rotation{
+		{},
+		{{Generation: 1, At: at}},
+		{{Generation: 0}, {Generation: 1 << 31, At: at}, {Generation: 1<<32 - 1, At: at}},
+	} {
+		text := formatSuperseded(rs)
+		if !json.Valid([]byte(text)) {
+			t.Errorf("not JSON: %s", text)
+		}
+		got, err := parseSuperseded(text)
+		if diff := cmp.Diff(rs, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", text, err, diff)
+		}
+	}
+	if text := formatSuperseded(nil); text != "[]" {
+		t.Errorf("none: %s", text)
+	}
+	for _, text := range []string{"", "null", "[", "]", "[[1,2]", "[1,2]", "[[1]]", "[[1,2],]", "[[1,2][3,4]]", "[[-1,2]]", "[[1,x]]", "[[4294967296,1]]", "[[1,2,3]]"} {
+		if got, err := parseSuperseded(text); err == nil {
+			t.Errorf("%q is read as %v", text, got)
+		}
 	}
 }
