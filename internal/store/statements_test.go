@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +114,45 @@ func TestCallersContextDoesNotEndTheTransaction(t *testing.T) {
 	var n int
 	if err := db.read.QueryRowContext(t.Context(), "SELECT count(*) FROM setup_links").Scan(&n); err != nil || n != 2 {
 		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+// Of writes that are committed together, one that fails halfway undoes what it
+// wrote and nothing else, whether it came by Exec or by a query that writes.
+func TestFailingHalfwayUndoesOnlyItself(t *testing.T) {
+	db := openInside(t)
+	failure := errors.New("no")
+	insert := "INSERT INTO setup_links (hash, expires_at) VALUES ($1, 0)"
+	jobs := make([]*job, 0, 6)
+	add := func(do func(*tx) error) {
+		jobs = append(jobs, &job{ctx: t.Context(), do: do, done: make(chan error, 1)})
+	}
+	add(func(tx *tx) error { _, err := tx.exec(insert, "a"); return err })
+	add(func(*tx) error { return failure })
+	add(func(tx *tx) error {
+		if _, err := tx.exec(insert, "b"); err != nil {
+			return err
+		}
+		return failure
+	})
+	add(func(tx *tx) error {
+		var hash string
+		if err := tx.QueryRow(insert+" RETURNING hash", "c").Scan(&hash); err != nil {
+			return err
+		}
+		return failure
+	})
+	add(func(tx *tx) error { _, err := tx.exec(insert, "a"); return err }) // taken
+	add(func(tx *tx) error { _, err := tx.exec(insert, "d"); return err })
+	db.commit(jobs)
+	for i, wantErr := range []bool{false, true, true, true, true, false} {
+		if err := <-jobs[i].done; (err != nil) != wantErr {
+			t.Errorf("job %d: %v", i, err)
+		}
+	}
+	rows, err := query(t.Context(), db.read, func(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) }, "SELECT hash FROM setup_links ORDER BY hash")
+	if err != nil || !slices.Equal(rows, []string{"a", "d"}) {
+		t.Errorf("rows %q, %v", rows, err)
 	}
 }
 
