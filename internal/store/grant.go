@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,27 +59,44 @@ func (r *grantRow) grant() (grant.Grant, error) {
 	return g, nil
 }
 
-// Rotations are stored as a JSON array of [generation, milliseconds].
+// Rotations are stored as a JSON array of [generation, milliseconds]. They are
+// read and written by hand: every refresh does both, for up to 32 of them.
 
 func parseSuperseded(s string) ([]grant.Rotation, error) {
-	var pairs [][2]int64
-	if err := json.Unmarshal([]byte(s), &pairs); err != nil {
-		return nil, err
+	rest, ok := strings.CutPrefix(s, "[")
+	if !ok || !strings.HasSuffix(rest, "]") {
+		return nil, errors.New("not a list")
 	}
-	out := make([]grant.Rotation, len(pairs))
-	for i, p := range pairs {
-		out[i] = grant.Rotation{Generation: uint32(p[0]), At: fromMillis(p[1])}
+	rest = strings.TrimSuffix(rest, "]")
+	out := make([]grant.Rotation, 0, strings.Count(rest, "[")+1) // and the one that a refresh adds
+	for rest != "" {
+		pair, after, closed := strings.Cut(rest, "]")
+		generation, ms, two := strings.Cut(strings.TrimPrefix(pair, "["), ",")
+		n, err := strconv.ParseUint(generation, 10, 32)
+		at, err2 := strconv.ParseInt(ms, 10, 64)
+		if !closed || !two || !strings.HasPrefix(pair, "[") || err != nil || err2 != nil {
+			return nil, fmt.Errorf("not a pair of numbers: %w", errors.Join(err, err2))
+		}
+		out = append(out, grant.Rotation{Generation: uint32(n), At: fromMillis(at)})
+		if after != "" {
+			if after, ok = strings.CutPrefix(after, ","); !ok || after == "" {
+				return nil, errors.New("not a list of pairs")
+			}
+		}
+		rest = after
 	}
 	return out, nil
 }
 
 func formatSuperseded(rs []grant.Rotation) string {
-	b := []byte{'['}
+	b := make([]byte, 1, 2+len(rs)*24)
+	b[0] = '['
 	for i, r := range rs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = fmt.Appendf(b, "[%d,%d]", r.Generation, millis(r.At))
+		b = strconv.AppendUint(append(b, '['), uint64(r.Generation), 10)
+		b = append(strconv.AppendInt(append(b, ','), millis(r.At), 10), ']')
 	}
 	return string(append(b, ']'))
 }

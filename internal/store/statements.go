@@ -72,8 +72,10 @@ func (s *statements) QueryContext(ctx context.Context, text string, args ...any)
 	return s.on.QueryContext(ctx, text, args...)
 }
 
-// QueryRowContext is that of sql.DB.
+// QueryRowContext is that of sql.DB, but it goes on when the caller does not
+// wait any more: the row is there sooner than what would watch for that.
 func (s *statements) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	ctx = context.WithoutCancel(ctx)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryRowContext(ctx, args...)
 	}

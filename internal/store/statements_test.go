@@ -2,12 +2,20 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/orielhq/oriel/internal/grant"
 )
 
 func openInside(t *testing.T) *DB {
@@ -106,5 +114,70 @@ func TestCallersContextDoesNotEndTheTransaction(t *testing.T) {
 	var n int
 	if err := db.read.QueryRowContext(t.Context(), "SELECT count(*) FROM setup_links").Scan(&n); err != nil || n != 2 {
 		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+// Of writes that are committed together, one that fails halfway undoes what it
+// wrote and nothing else, whether it came by Exec or by a query that writes.
+func TestFailingHalfwayUndoesOnlyItself(t *testing.T) {
+	db := openInside(t)
+	failure := errors.New("no")
+	insert := "INSERT INTO setup_links (hash, expires_at) VALUES ($1, 0)"
+	jobs := make([]*job, 0, 6)
+	add := func(do func(*tx) error) {
+		jobs = append(jobs, &job{ctx: t.Context(), do: do, done: make(chan error, 1)})
+	}
+	add(func(tx *tx) error { _, err := tx.exec(insert, "a"); return err })
+	add(func(*tx) error { return failure })
+	add(func(tx *tx) error {
+		if _, err := tx.exec(insert, "b"); err != nil {
+			return err
+		}
+		return failure
+	})
+	add(func(tx *tx) error {
+		var hash string
+		if err := tx.QueryRow(insert+" RETURNING hash", "c").Scan(&hash); err != nil {
+			return err
+		}
+		return failure
+	})
+	add(func(tx *tx) error { _, err := tx.exec(insert, "a"); return err }) // taken
+	add(func(tx *tx) error { _, err := tx.exec(insert, "d"); return err })
+	db.commit(jobs)
+	for i, wantErr := range []bool{false, true, true, true, true, false} {
+		if err := <-jobs[i].done; (err != nil) != wantErr {
+			t.Errorf("job %d: %v", i, err)
+		}
+	}
+	rows, err := query(t.Context(), db.read, func(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) }, "SELECT hash FROM setup_links ORDER BY hash")
+	if err != nil || !slices.Equal(rows, []string{"a", "d"}) {
+		t.Errorf("rows %q, %v", rows, err)
+	}
+}
+
+func TestSuperseded(t *testing.T) {
+	at := time.UnixMilli(1_800_000_000_123).UTC()
+	for _, rs := range [][]grant.Rotation{
+		{},
+		{{Generation: 1, At: at}},
+		{{Generation: 0}, {Generation: 1 << 31, At: at}, {Generation: 1<<32 - 1, At: at}},
+	} {
+		text := formatSuperseded(rs)
+		if !json.Valid([]byte(text)) {
+			t.Errorf("not JSON: %s", text)
+		}
+		got, err := parseSuperseded(text)
+		if diff := cmp.Diff(rs, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", text, err, diff)
+		}
+	}
+	if text := formatSuperseded(nil); text != "[]" {
+		t.Errorf("none: %s", text)
+	}
+	for _, text := range []string{"", "null", "[", "]", "[[1,2]", "[1,2]", "[[1]]", "[[1,2],]", "[[1,2][3,4]]", "[[-1,2]]", "[[1,x]]", "[[4294967296,1]]", "[[1,2,3]]"} {
+		if got, err := parseSuperseded(text); err == nil {
+			t.Errorf("%q is read as %v", text, got)
+		}
 	}
 }

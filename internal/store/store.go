@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -165,6 +166,33 @@ type tx struct {
 	ctx context.Context
 	// changes counts what was appended to the change feed.
 	changes int
+	// writes counts the statements of the job under way that may have written.
+	writes int
+}
+
+// ExecContext is that of sql.Tx.
+func (t *tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	t.writes++
+	return t.statements.ExecContext(ctx, text, args...)
+}
+
+// QueryContext is that of sql.Tx.
+func (t *tx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	t.note(text)
+	return t.statements.QueryContext(ctx, text, args...)
+}
+
+// QueryRowContext is that of sql.Tx.
+func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
+	t.note(text)
+	return t.statements.QueryRowContext(ctx, text, args...)
+}
+
+// note counts a query that may write too (RETURNING).
+func (t *tx) note(text string) {
+	if !strings.HasPrefix(text, "SELECT") {
+		t.writes++
+	}
 }
 
 // Exec runs a statement.
@@ -237,8 +265,8 @@ func (db *DB) batch(first *job) []*job {
 	return jobs
 }
 
-// commit runs the jobs in one transaction, each in a savepoint of its own, so
-// that one that fails undoes only itself.
+// commit runs the jobs in one transaction, in which one that fails undoes
+// only itself.
 func (db *DB) commit(jobs []*job) {
 	changes, err := db.run(jobs)
 	if err != nil {
@@ -259,34 +287,61 @@ func (db *DB) commit(jobs []*job) {
 }
 
 func (db *DB) run(jobs []*job) (changes bool, err error) {
+	// Hardly ever does a job fail that has written something. Only then are
+	// all run again, each in a savepoint of its own: savepoints cost as much
+	// as the writes of a refresh.
+	changes, err = db.attempt(jobs, false)
+	if errors.Is(err, errUndo) {
+		changes, err = db.attempt(jobs, true)
+	}
+	return changes, err
+}
+
+// errUndo says that one of the jobs left something to be undone.
+var errUndo = errors.New("a write failed halfway")
+
+// attempt runs the jobs in one transaction. Without savepoints it returns
+// errUndo, having written nothing, where they are needed.
+func (db *DB) attempt(jobs []*job, savepoints bool) (changes bool, err error) {
 	// The transaction belongs to no caller: one that gives up must not undo
 	// the others' writes.
-	ctx := context.Background()
-	t := &tx{statements: db.write, ctx: ctx}
+	t := &tx{statements: db.write, ctx: context.Background()}
+	control := func(text string) error {
+		_, err := t.statements.ExecContext(t.ctx, text)
+		return err
+	}
 	// At once for writing: a transaction that began by reading could find
 	// another process's write in its way and would have to start again.
-	if _, err := t.Exec("BEGIN IMMEDIATE"); err != nil {
+	if err := control("BEGIN IMMEDIATE"); err != nil {
 		return false, fmt.Errorf("begin: %w", err)
 	}
 	done := false
 	defer func() {
 		if !done {
-			_, _ = t.Exec("ROLLBACK") // fails where SQLite has done so by itself
+			_ = control("ROLLBACK") // fails where SQLite has done so by itself
 		}
 	}()
 	for _, j := range jobs {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
 		}
-		if _, err := t.Exec("SAVEPOINT job"); err != nil {
-			return false, fmt.Errorf("savepoint: %w", err)
+		if savepoints {
+			if err := control("SAVEPOINT job"); err != nil {
+				return false, fmt.Errorf("savepoint: %w", err)
+			}
 		}
 		end, before := "RELEASE job", t.changes
+		t.writes = 0
 		if j.err = j.do(t); j.err != nil {
+			if t.writes > 0 && !savepoints {
+				return false, errUndo
+			}
 			end, t.changes = "ROLLBACK TO job; RELEASE job", before
 		}
-		if _, err := t.Exec(end); err != nil {
-			return false, fmt.Errorf("end savepoint: %w", err)
+		if savepoints {
+			if err := control(end); err != nil {
+				return false, fmt.Errorf("end savepoint: %w", err)
+			}
 		}
 	}
 	var head int64
@@ -295,7 +350,7 @@ func (db *DB) run(jobs []*job) (changes bool, err error) {
 			return false, fmt.Errorf("read head of the change feed: %w", err)
 		}
 	}
-	if _, err := t.Exec("COMMIT"); err != nil {
+	if err := control("COMMIT"); err != nil {
 		return false, fmt.Errorf("commit: %w", err)
 	}
 	done = true
