@@ -33,6 +33,7 @@ func TestFloodOfRegistrationsLeavesNothingBehind(t *testing.T) {
 	c := server.Config{Now: time.Now, Logs: slog.DiscardHandler, Engine: testkit.Engine}
 	c.Settings = config.Server{Store: config.Store{DataDir: t.TempDir()}, Listen: "127.0.0.1:0", SelfTeam: "-"}
 	c.Settings.Tokens.Lifetime = time.Hour
+	c.Settings.Clients.Admission = "anyone"
 	c.Settings.Telemetry = config.Telemetry{Retention: 24 * time.Hour, Memory: "256MiB"}
 	s, err := server.New(t.Context(), c)
 	if err != nil {

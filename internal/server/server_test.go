@@ -159,6 +159,7 @@ func TestNewRefuses(t *testing.T) {
 		c := server.Config{Now: time.Now, Logs: slog.DiscardHandler, Engine: testkit.Engine}
 		c.Settings = config.Server{Store: config.Store{DataDir: t.TempDir()}, Listen: "127.0.0.1:0"}
 		c.Settings.Tokens.Lifetime = time.Hour
+		c.Settings.Clients.Admission = "anyone"
 		c.Settings.Telemetry = config.Telemetry{Retention: 24 * time.Hour, Memory: "256MiB"}
 		return c
 	}
@@ -210,6 +211,7 @@ func TestAnnounce(t *testing.T) {
 		c := server.Config{Now: time.Now, Logs: slog.DiscardHandler, Engine: testkit.Engine}
 		c.Settings = config.Server{Store: config.Store{DataDir: dir}, Listen: "127.0.0.1:0"}
 		c.Settings.Tokens.Lifetime = time.Hour
+		c.Settings.Clients.Admission = "anyone"
 		c.Settings.Telemetry = config.Telemetry{Retention: 24 * time.Hour, Memory: "256MiB"}
 		admin, err := server.OpenAdmin(t.Context(), c.Settings.Store)
 		if err != nil {
