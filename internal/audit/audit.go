@@ -36,6 +36,12 @@ const (
 	ClientRegistered Kind = "client.registered"
 	ClientRefused    Kind = "client.refused"
 	SigningKeyMade   Kind = "signing_key.created"
+	DeviceApproved   Kind = "device.approved"
+	DeviceGuessed    Kind = "device.guessed"
+	IssuerAdded      Kind = "issuer.added"
+	IssuerRemoved    Kind = "issuer.removed"
+	AssertionTaken   Kind = "assertion.taken"
+	AssertionRefused Kind = "assertion.refused"
 )
 
 // ActorKind says what sort of actor caused an event.

@@ -155,10 +155,6 @@ func (db *DB) Standing(ctx context.Context, id grant.ID) (*grant.Standing, error
 
 // Approve implements grant.Store.
 func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, c grant.Client, ev audit.Event) error {
-	amr, err := json.Marshal(g.AMR)
-	if err != nil {
-		return fmt.Errorf("encode amr: %w", err)
-	}
 	return db.update(ctx, func(t *tx) error {
 		var n int
 		if err := t.QueryRow("SELECT count(*) FROM codes WHERE hash = $1", string(code.Hash)).Scan(&n); err != nil {
@@ -170,12 +166,8 @@ func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, 
 		if err := t.insertClient(c); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO grants (id, person_id, client_key, team_id, resource, scopes, auth_time, amr, acr,
-				created_at, redeemed_at, last_used_at, ended_at, end_reason, generation, superseded)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, '', 0, '[]')`,
-			string(g.ID), string(g.Person), string(g.Client), string(g.Team), g.Resource, g.Scopes.String(),
-			millis(g.AuthTime), string(amr), g.ACR, millis(g.CreatedAt)); err != nil {
-			return fmt.Errorf("insert grant: %w", err)
+		if err := t.insertGrant(g); err != nil {
+			return err
 		}
 		if _, err := t.exec(`INSERT INTO codes (hash, grant_id, redirect_uri, code_challenge, nonce, created_at, expires_at, used_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 0)`,
@@ -184,6 +176,21 @@ func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, 
 		}
 		return t.record(ev)
 	})
+}
+
+func (t *tx) insertGrant(g grant.Grant) error {
+	amr, err := json.Marshal(g.AMR)
+	if err != nil {
+		return fmt.Errorf("encode amr: %w", err)
+	}
+	if _, err := t.exec(`INSERT INTO grants (id, person_id, client_key, team_id, resource, scopes, auth_time, amr, acr,
+			created_at, redeemed_at, last_used_at, ended_at, end_reason, generation, superseded)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '', 0, '[]')`,
+		string(g.ID), string(g.Person), string(g.Client), string(g.Team), g.Resource, g.Scopes.String(),
+		millis(g.AuthTime), string(amr), g.ACR, millis(g.CreatedAt), millis(g.RedeemedAt), millis(g.LastUsedAt)); err != nil {
+		return fmt.Errorf("insert grant: %w", err)
+	}
+	return nil
 }
 
 // insertClient stores a client unless it is there. A metadata document may
@@ -378,26 +385,30 @@ func (db *DB) EndClientGrants(ctx context.Context, key grant.ClientKey, reason s
 func (db *DB) SigningKeys(ctx context.Context) ([]grant.SealedKey, error) {
 	return query(ctx, db.read, func(rows *sql.Rows) (grant.SealedKey, error) {
 		var (
-			k       grant.SealedKey
-			created int64
+			k               grant.SealedKey
+			created, active int64
 		)
-		err := rows.Scan(&k.ID, &created, &k.Sealed)
-		k.CreatedAt = fromMillis(created)
+		err := rows.Scan(&k.ID, &k.Algorithm, &created, &active, &k.Sealed)
+		k.CreatedAt, k.ActiveAt = fromMillis(created), fromMillis(active)
 		return k, err
-	}, "SELECT id, created_at, sealed FROM signing_keys ORDER BY created_at DESC, id")
+	}, `SELECT id, alg, created_at, CASE active_at WHEN 0 THEN created_at ELSE active_at END AS active, sealed
+		FROM signing_keys ORDER BY active DESC, created_at DESC, id`)
 }
 
 // AddSigningKey implements grant.Store.
 func (db *DB) AddSigningKey(ctx context.Context, k grant.SealedKey, notBefore time.Time, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO signing_keys (id, created_at, sealed)
-			SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE created_at > $4)`,
-			k.ID, millis(k.CreatedAt), k.Sealed, millis(notBefore))
+		n, err := t.exec(`INSERT INTO signing_keys (id, alg, created_at, active_at, sealed)
+			SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE alg = $2 AND created_at > $6)`,
+			k.ID, k.Algorithm, millis(k.CreatedAt), millis(k.ActiveAt), k.Sealed, millis(notBefore))
 		if err != nil {
 			return fmt.Errorf("insert signing key: %w", err)
 		}
 		if n == 0 {
 			return nil
+		}
+		if err := t.change(access.SigningKeyChanged, k.ID, k.CreatedAt); err != nil {
+			return err
 		}
 		return t.record(ev)
 	})
