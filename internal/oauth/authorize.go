@@ -39,6 +39,8 @@ type authorization struct {
 	client grant.Client
 	// query is the request as it came, to come back to it.
 	query url.Values
+	// device is the user code where a device asks (RFC 8628).
+	device spec.UserCode
 }
 
 // authorize is the authorization endpoint (RFC 6749 §3.1, OAuth 2.1 §3.1).
@@ -248,6 +250,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 		if page.AskWhom, err = s.askWhom(r); err != nil {
 			return err
 		}
+	}
+	if auth.device != (spec.UserCode{}) {
+		s.asDevice(&page, auth, session)
 	}
 	return s.Site.Render(w, http.StatusOK, page)
 }

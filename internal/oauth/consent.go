@@ -82,25 +82,10 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, auth authorization
 }
 
 func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, step consentStep, slug string) error {
-	// The team comes from a form: only a membership that exists now counts.
-	members, err := s.Directory.Memberships(r.Context(), session.Person.ID)
+	team, err := s.chosenTeam(r, session.Person.ID, auth.Resource.TeamSlug(), slug)
 	if err != nil {
-		return fmt.Errorf("list teams of %s: %w", session.Person.ID, err)
+		return err
 	}
-	i := slices.IndexFunc(members, func(m org.Member) bool { return m.Team.Slug == slug })
-	if fixed := auth.Resource.TeamSlug(); i < 0 || (fixed != "" && slug != fixed) {
-		if slug == "" {
-			return &web.Error{
-				Status: http.StatusBadRequest, Public: "No team was chosen, so nothing was changed.",
-				Next: "Go back one page, choose a team and press Allow access.",
-			}
-		}
-		return &web.Error{
-			Status: http.StatusForbidden, Public: "You are not a member of that team, so nothing was changed.",
-			Next: "Go back to the app and connect again.",
-		}
-	}
-	team := members[i].Team
 	code, err := s.Authority.Approve(r.Context(), grant.Consent{
 		ID: step.ID, Person: session.Person.ID, Client: auth.client, Team: team.ID, TeamSlug: team.Slug,
 		Resource: auth.AuthorizeRequest.Resource.URL(), Scopes: auth.Scopes,
@@ -116,6 +101,31 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorizatio
 		return fmt.Errorf("approve: %w", err)
 	}
 	return s.respond(w, r, auth, spec.AuthorizationResponse{Code: spec.Secret(code)})
+}
+
+// chosenTeam returns the team that a form names. It comes from a browser: only
+// a membership that exists now counts, and only in the team that the resource
+// fixes, if it does.
+func (s *Server) chosenTeam(r *http.Request, person org.PersonID, fixed, slug string) (org.Team, error) {
+	members, err := s.Directory.Memberships(r.Context(), person)
+	if err != nil {
+		return org.Team{}, fmt.Errorf("list teams of %s: %w", person, err)
+	}
+	i := slices.IndexFunc(members, func(m org.Member) bool { return m.Team.Slug == slug })
+	switch {
+	case i >= 0 && (fixed == "" || slug == fixed):
+		return members[i].Team, nil
+	case slug == "":
+		return org.Team{}, &web.Error{
+			Status: http.StatusBadRequest, Public: "No team was chosen, so nothing was changed.",
+			Next: "Go back one page, choose a team and press Allow access.",
+		}
+	default:
+		return org.Team{}, &web.Error{
+			Status: http.StatusForbidden, Public: "You are not a member of that team, so nothing was changed.",
+			Next: "Go back to the app and connect again.",
+		}
+	}
 }
 
 func (s *Server) personActor(r *http.Request, p org.Person) audit.Actor {

@@ -43,11 +43,13 @@ type Server struct {
 	Config
 	clientKey []byte
 	documents documents
+	guesses   guesses
+	issuers   issuerKeys
 }
 
 // features is what is live, so that metadata advertises only what works.
 func features() spec.Features {
-	return spec.Features{Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true}
+	return spec.Features{Registration: true, ClientSecrets: true, Revocation: true, UserInfo: true, DeviceAuthorization: true, JWTBearer: true}
 }
 
 // New returns the authorization server, or an error that names what Config
@@ -56,7 +58,7 @@ func New(c Config) (*Server, error) {
 	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Gate == nil || c.Clients == nil || c.Now == nil {
 		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients and Now")
 	}
-	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id")}
+	s := &Server{Config: c, clientKey: c.Authority.Master.Derive("client id"), guesses: guesses{now: c.Now}, issuers: issuerKeys{now: c.Now}}
 	var err error
 	if s.documents, err = newDocuments(c.PublicURL); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
@@ -80,11 +82,13 @@ func (s *Server) Routes() []web.Route {
 		client("/oauth/register", post, s.register),
 		client("/register", post, s.register),
 		client("/oauth/revoke", post, s.revoke),
+		client(spec.DeviceAuthorizationPath, post, s.deviceAuthorization),
 		client("/oauth/userinfo", []string{http.MethodGet, http.MethodHead, http.MethodPost}, s.userInfo),
 		client("/oauth/jwks", get, s.jwks),
 		client("/oauth/", nil, notFound),
 		client("/.well-known/", nil, notFound),
 	}
+	routes = append(routes, s.deviceRoutes()...)
 	for _, name := range []string{"oauth-authorization-server", "openid-configuration"} {
 		h := s.documents.serve(name)
 		// Clients look in all these places, by the rules of RFC 8414 §3.1 and

@@ -56,6 +56,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.ensureSigner(r.Context(), client.Metadata); err != nil {
+		return err
+	}
 	address := s.Site.ClientAddress(r).String()
 	var tokens grant.Tokens
 	switch req.GrantType {
@@ -74,6 +77,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 			refresh.Scopes = &req.Scopes
 		}
 		tokens, err = s.Authority.Refresh(r.Context(), refresh)
+	case spec.GrantDeviceCode:
+		tokens, err = s.redeemDevice(r, client, req, resource, address)
+	case spec.GrantJWTBearer:
+		tokens, err = s.assert(r, client, req, resource, address)
 	default:
 		return spec.NewError(spec.UnsupportedGrantType, "grant_type is not supported")
 	}
