@@ -89,3 +89,27 @@ type Event struct {
 	// Detail says in one line what a reader wants to know beyond the rest.
 	Detail string
 }
+
+// Entry is an event as it was stored, with its place in the log.
+type Entry struct {
+	// Seq grows with each entry.
+	Seq int64
+	Event
+	// Who is the actor's e-mail address or name where it is known, else its
+	// id.
+	Who string
+}
+
+// Filter narrows what is read of the audit log; zero fields match all.
+type Filter struct {
+	// After leaves out entries up to that sequence number.
+	After int64
+	Since time.Time
+	Kind  Kind
+	// Email matches what a person did and what was done to them.
+	Email string
+	// Grant matches what concerns one grant.
+	Grant string
+	// Limit is how many of the newest are returned; 0 means all.
+	Limit int
+}

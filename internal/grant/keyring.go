@@ -164,10 +164,19 @@ func (k *Keyring) RotateNow(ctx context.Context, atOnce bool, by audit.Actor) ([
 		active = now
 	}
 	for _, alg := range []string{string(jose.ES256), string(jose.RS256)} {
-		if k.newest(alg).ID == "" {
+		newest := k.newest(alg)
+		if newest.ID == "" {
 			continue
 		}
-		if err := k.add(ctx, alg, active, now, by); err != nil {
+		// Where the clock went back, the new key must still be the newest.
+		notBefore, from := now, active
+		if newest.CreatedAt.After(now) {
+			notBefore = newest.CreatedAt
+		}
+		if !from.After(newest.ActiveAt) {
+			from = newest.ActiveAt.Add(time.Millisecond)
+		}
+		if err := k.add(ctx, alg, from, notBefore, by); err != nil {
 			return nil, err
 		}
 	}
