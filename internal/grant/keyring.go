@@ -75,8 +75,8 @@ type Keyring struct {
 
 // keySet is one immutable state of a Keyring.
 type keySet struct {
-	// signers are the published keys by algorithm, the one that becomes active
-	// last first.
+	// signers are the published keys by algorithm, the newest first: of those
+	// that are active, the newest signs.
 	signers  map[string][]*signingKey
 	verifier map[string]*ecdsa.PublicKey
 	jwks     []byte
@@ -169,14 +169,11 @@ func (k *Keyring) RotateNow(ctx context.Context, atOnce bool, by audit.Actor) ([
 			continue
 		}
 		// Where the clock went back, the new key must still be the newest.
-		notBefore, from := now, active
-		if newest.CreatedAt.After(now) {
-			notBefore = newest.CreatedAt
+		made := now
+		if !made.After(newest.CreatedAt) {
+			made = newest.CreatedAt.Add(time.Millisecond)
 		}
-		if !from.After(newest.ActiveAt) {
-			from = newest.ActiveAt.Add(time.Millisecond)
-		}
-		if err := k.add(ctx, alg, from, notBefore, by); err != nil {
+		if err := k.addAt(ctx, alg, made, active, made.Add(-time.Millisecond), by); err != nil {
 			return nil, err
 		}
 	}
@@ -212,8 +209,7 @@ func (k *Keyring) Reload(ctx context.Context) error {
 	return nil
 }
 
-// newest returns the key of an algorithm that signs last, the zero key for
-// none.
+// newest returns the newest key of an algorithm, the zero key for none.
 func (k *Keyring) newest(alg string) SealedKey {
 	for _, s := range k.keys.Load().made {
 		if s.Algorithm == alg {
@@ -225,7 +221,11 @@ func (k *Keyring) newest(alg string) SealedKey {
 
 // add makes a key unless one newer than notBefore exists, and reads all again.
 func (k *Keyring) add(ctx context.Context, alg string, active, notBefore time.Time, by audit.Actor) error {
-	fresh, err := k.generate(alg, k.now(), active)
+	return k.addAt(ctx, alg, k.now(), active, notBefore, by)
+}
+
+func (k *Keyring) addAt(ctx context.Context, alg string, made, active, notBefore time.Time, by audit.Actor) error {
+	fresh, err := k.generate(alg, made, active)
 	if err != nil {
 		return err
 	}
@@ -294,9 +294,11 @@ func (k *Keyring) open(sealed []SealedKey, now time.Time) (*keySet, error) {
 	public := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	successor := make(map[string]time.Time)
 	for _, s := range sealed {
-		// A key stops signing when its successor becomes active.
+		// A key stops signing when the first of its successors becomes active.
 		next, replaced := successor[s.Algorithm]
-		successor[s.Algorithm] = s.ActiveAt
+		if !replaced || s.ActiveAt.Before(next) {
+			successor[s.Algorithm] = s.ActiveAt
+		}
 		if replaced && now.Sub(next) > keyOverlap {
 			continue
 		}

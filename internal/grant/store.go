@@ -68,7 +68,7 @@ type Store interface {
 	// number.
 	EndClientGrants(ctx context.Context, key ClientKey, reason string, at time.Time, ev audit.Event) (int, error)
 
-	// SigningKeys lists the stored keys, newest first.
+	// SigningKeys lists the stored keys, the one made last first.
 	SigningKeys(ctx context.Context) ([]SealedKey, error)
 	// AddSigningKey stores a key unless one of the same algorithm that is
 	// newer than notBefore exists, so that two starting replicas make one key

@@ -392,7 +392,7 @@ func (db *DB) SigningKeys(ctx context.Context) ([]grant.SealedKey, error) {
 		k.CreatedAt, k.ActiveAt = fromMillis(created), fromMillis(active)
 		return k, err
 	}, `SELECT id, alg, created_at, CASE active_at WHEN 0 THEN created_at ELSE active_at END AS active, sealed
-		FROM signing_keys ORDER BY active DESC, created_at DESC, id`)
+		FROM signing_keys ORDER BY created_at DESC, id`)
 }
 
 // AddSigningKey implements grant.Store.
