@@ -126,7 +126,7 @@ func (d *doctor) stored(ctx context.Context, c config.Store) {
 		return
 	}
 	defer a.Close() //nolint:errcheck // it was read only
-	d.note("migrations", OK, "", "the schema is up to date") // opening brought it there
+	d.note("migrations", OK, "", "the schema is up to date")
 	d.note("master key", OK, "", "it opens the stored signing keys")
 	if problems, err := a.db.CheckIntegrity(ctx); err != nil {
 		d.note("integrity", Failed, "restore the database from a backup", "%v", err)
