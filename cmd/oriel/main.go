@@ -21,17 +21,21 @@ import (
 type cli struct {
 	Config kong.ConfigFlag `help:"Settings file (YAML); flags and the environment are stronger." env:"ORIEL_CONFIG" placeholder:"FILE"`
 
-	Serve   serveCommand   `cmd:"" help:"Run the server."`
-	User    userCommand    `cmd:"" help:"People: add, disable, enable, list."`
-	Team    teamCommand    `cmd:"" help:"Teams: add, list."`
-	Member  memberCommand  `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
-	Role    roleCommand    `cmd:"" help:"Roles of a team and their permissions: set, list."`
-	Key     keyCommand     `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
-	Grant   grantCommand   `cmd:"" help:"Connections of assistants: list, revoke."`
-	Client  clientCommand  `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
-	Import  importCommand  `cmd:"" help:"Bring log files into a team."`
-	Version versionCommand `cmd:"" help:"Print the version."`
-	Engine  engineCommand  `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
+	Serve      serveCommand      `cmd:"" help:"Run the server."`
+	User       userCommand       `cmd:"" help:"People: add, disable, enable, list."`
+	Team       teamCommand       `cmd:"" help:"Teams: add, list."`
+	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
+	Role       roleCommand       `cmd:"" help:"Roles of a team and their permissions: set, list."`
+	Key        keyCommand        `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
+	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
+	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
+	Issuer     issuerCommand     `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
+	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
+	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
+	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
+	Import     importCommand     `cmd:"" help:"Bring log files into a team."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
 }
 
 // environment is what commands need of the outside.

@@ -161,6 +161,8 @@ const (
 	ClientChanged ChangeKind = "client" // id: client key, or AnyClient
 	GrantChanged  ChangeKind = "grant"
 	KeyChanged    ChangeKind = "key" // id: key hash
+
+	SigningKeyChanged ChangeKind = "signing_key" // id: kid
 )
 
 // AnyClient is the id of a change that may concern every client: a product was

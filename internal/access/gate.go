@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -366,6 +367,11 @@ func (g *Gate) catchUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the change feed: %w", err)
 	}
+	if slices.ContainsFunc(changes, func(c Change) bool { return c.Kind == SigningKeyChanged }) {
+		if err := g.Keys.Reload(ctx); err != nil {
+			return fmt.Errorf("apply a new signing key: %w", err)
+		}
+	}
 	touched := g.forget(changes)
 	g.applied.Store(newest)
 	g.confirmed.Store(&start)
@@ -397,6 +403,8 @@ func (g *Gate) forget(changes []Change) map[*watch]struct{} {
 			dropped[grant.ID(c.ID)] = true
 		case KeyChanged:
 			delete(g.keys, c.ID)
+		case SigningKeyChanged:
+			// No standing depends on it; catchUp has the keyring read again.
 		default:
 			for id, s := range g.standings {
 				if c.concerns(s) {
@@ -430,7 +438,7 @@ func (c Change) concerns(s *grant.Standing) bool {
 		return string(s.Grant.ID) == c.ID
 	default:
 		// A kind written by a newer version may mean anything.
-		return c.Kind != KeyChanged
+		return c.Kind != KeyChanged && c.Kind != SigningKeyChanged
 	}
 }
 

@@ -40,6 +40,12 @@ const (
 	ServiceConnected Kind = "service.connected"
 	TokenExchanged   Kind = "token.exchanged"
 	SigningKeyMade   Kind = "signing_key.created"
+	DeviceApproved   Kind = "device.approved"
+	DeviceGuessed    Kind = "device.guessed"
+	IssuerAdded      Kind = "issuer.added"
+	IssuerRemoved    Kind = "issuer.removed"
+	AssertionTaken   Kind = "assertion.taken"
+	AssertionRefused Kind = "assertion.refused"
 
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
@@ -89,4 +95,28 @@ type Event struct {
 	Team string
 	// Detail says in one line what a reader wants to know beyond the rest.
 	Detail string
+}
+
+// Entry is an event as it was stored, with its place in the log.
+type Entry struct {
+	// Seq grows with each entry.
+	Seq int64
+	Event
+	// Who is the actor's e-mail address or name where it is known, else its
+	// id.
+	Who string
+}
+
+// Filter narrows what is read of the audit log; zero fields match all.
+type Filter struct {
+	// After leaves out entries up to that sequence number.
+	After int64
+	Since time.Time
+	Kind  Kind
+	// Email matches what a person did and what was done to them.
+	Email string
+	// Grant matches what concerns one grant.
+	Grant string
+	// Limit is how many of the newest are returned; 0 means all.
+	Limit int
 }

@@ -428,7 +428,15 @@ func TestSigningKeysRotateWithOverlap(t *testing.T) {
 	old := f.Connect("c")
 	f.Advance(91 * 24 * time.Hour)
 	check(t, f.Authority.Keys.Rotate(t.Context()))
+	// The new key is published before it signs.
+	if st := f.Authority.Keys.States(); len(st) != 2 || st[0].Signs || !st[1].Signs {
+		t.Errorf("right after the rotation: %+v", st)
+	}
+	f.Advance(grant.KeyLead)
 	fresh := f.Connect("d")
+	if st := f.Authority.Keys.States(); len(st) != 2 || !st[0].Signs || st[1].Signs {
+		t.Errorf("after the lead: %+v", st)
+	}
 	for name, token := range map[string]grant.AccessToken{"old": old.Access, "new": fresh.Access} {
 		if _, err := f.Authority.Keys.VerifyAccess(token, granttest.Issuer); err != nil {
 			t.Errorf("the %s key does not verify: %v", name, err)

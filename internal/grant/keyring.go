@@ -2,11 +2,13 @@ package grant
 
 import (
 	"context"
+	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -22,11 +24,19 @@ import (
 )
 
 const (
-	// keyRotation is how long a signing key signs.
-	keyRotation = 90 * 24 * time.Hour
+	// KeyRotation is how long a signing key signs.
+	KeyRotation = 90 * 24 * time.Hour
+	// JWKSAge is how long anybody may cache the published keys.
+	JWKSAge = 5 * time.Minute
+	// KeyLead is how long a new key is published before it signs: by then no
+	// cache holds a key set without it. Twice the cache's age leaves room for
+	// slow caches and clocks that differ.
+	KeyLead = 2 * JWKSAge
 	// keyOverlap is how long a key that signs no more is still published:
 	// longer than any token that it signed.
 	keyOverlap = 48 * time.Hour
+	// rsaBits is the size of RS256 keys: RFC 7518 §3.3 asks for 2048 at least.
+	rsaBits = 3072
 
 	typeAccessToken = "at+jwt" // RFC 9068 §2.1
 	typeIDToken     = "JWT"
@@ -43,8 +53,13 @@ var ErrTokenInvalid = errors.New("the access token is not valid")
 // derived from the master key.
 type SealedKey struct {
 	// ID is the kid of the tokens it signs.
-	ID        string
-	CreatedAt time.Time
+	ID string
+	// Algorithm is ES256 or RS256 (RFC 7518 §3.1). Access tokens are ES256;
+	// RS256 is for the ID tokens of clients that registered for it.
+	Algorithm string
+	// CreatedAt is when the key was made and published, ActiveAt from when on
+	// it signs.
+	CreatedAt, ActiveAt time.Time
 	// Sealed is an AES-256-GCM nonce and ciphertext of the PKCS #8 form.
 	Sealed []byte
 }
@@ -60,13 +75,33 @@ type Keyring struct {
 
 // keySet is one immutable state of a Keyring.
 type keySet struct {
-	signer   *signingKey
+	// signers are the published keys by algorithm, the newest first: of those
+	// that are active, the newest signs.
+	signers  map[string][]*signingKey
 	verifier map[string]*ecdsa.PublicKey
 	jwks     []byte
+	// made is the keys as they were read, for listing.
+	made []SealedKey
 }
 
 type signingKey struct {
+	activeAt   time.Time
 	access, id jose.Signer
+}
+
+// signer returns the key that signs at an instant, nil for none.
+func (s *keySet) signer(alg string, now time.Time) *signingKey {
+	keys := s.signers[alg]
+	for _, k := range keys {
+		if !now.Before(k.activeAt) {
+			return k
+		}
+	}
+	if len(keys) > 0 {
+		// The clock went back behind the first key: better that one than none.
+		return keys[len(keys)-1]
+	}
+	return nil
 }
 
 // OpenKeyring reads the signing keys, and makes the first one or the next one
@@ -84,29 +119,89 @@ func OpenKeyring(ctx context.Context, store Store, master MasterKey, now func() 
 	return k, k.Rotate(ctx)
 }
 
-// Rotate makes a new signing key if the newest is old enough, and reads all
-// keys again. It is called at start and then once an hour by whoever runs
-// the server.
+// Rotate makes a new signing key where the newest of its algorithm is old
+// enough, and reads all keys again. It is called at start and then once an
+// hour by whoever runs the server. The first key signs at once, each later one
+// KeyLead after it was published.
 func (k *Keyring) Rotate(ctx context.Context) error {
+	if err := k.Reload(ctx); err != nil {
+		return err
+	}
 	now := k.now()
+	for _, alg := range []string{string(jose.ES256), string(jose.RS256)} {
+		newest := k.newest(alg)
+		switch {
+		case newest.ID == "" && alg == string(jose.RS256):
+			// Made when the first client wants it.
+		case newest.ID == "":
+			if err := k.add(ctx, alg, now, now.Add(-KeyRotation), audit.System()); err != nil {
+				return err
+			}
+		case now.Sub(newest.ActiveAt) >= KeyRotation:
+			if err := k.add(ctx, alg, now.Add(KeyLead), now.Add(-KeyRotation), audit.System()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// RotateNow makes a new key for each algorithm in use whatever the age of the
+// present one, and returns the keys made. They sign after KeyLead, or at once: then
+// whoever caches the key set refuses new tokens until it reads it again, so
+// that is for a key that somebody else may know.
+func (k *Keyring) RotateNow(ctx context.Context, atOnce bool, by audit.Actor) ([]KeyState, error) {
+	if err := k.Reload(ctx); err != nil {
+		return nil, err
+	}
+	now := k.now()
+	before := make(map[string]bool)
+	for _, s := range k.States() {
+		before[s.ID] = true
+	}
+	active := now.Add(KeyLead)
+	if atOnce {
+		active = now
+	}
+	for _, alg := range []string{string(jose.ES256), string(jose.RS256)} {
+		newest := k.newest(alg)
+		if newest.ID == "" {
+			continue
+		}
+		// Where the clock went back, the new key must still be the newest.
+		made := now
+		if !made.After(newest.CreatedAt) {
+			made = newest.CreatedAt.Add(time.Millisecond)
+		}
+		if err := k.addAt(ctx, alg, made, active, made.Add(-time.Millisecond), by); err != nil {
+			return nil, err
+		}
+	}
+	var made []KeyState
+	for _, s := range k.States() {
+		if !before[s.ID] {
+			made = append(made, s)
+		}
+	}
+	return made, nil
+}
+
+// EnsureRS256 makes the first RS256 key if there is none yet.
+func (k *Keyring) EnsureRS256(ctx context.Context) error {
+	if k.newest(string(jose.RS256)).ID != "" {
+		return nil
+	}
+	now := k.now()
+	return k.add(ctx, string(jose.RS256), now, now.Add(-KeyRotation), audit.System())
+}
+
+// Reload reads the keys again: another process may have made one.
+func (k *Keyring) Reload(ctx context.Context) error {
 	sealed, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("read signing keys: %w", err)
 	}
-	if len(sealed) == 0 || now.Sub(sealed[0].CreatedAt) >= keyRotation {
-		fresh, err := k.generate(now)
-		if err != nil {
-			return err
-		}
-		ev := audit.Event{At: now, Kind: audit.SigningKeyMade, Actor: audit.System(), Target: fresh.ID}
-		if err := k.store.AddSigningKey(ctx, fresh, now.Add(-keyRotation), ev); err != nil {
-			return fmt.Errorf("store signing key: %w", err)
-		}
-		if sealed, err = k.store.SigningKeys(ctx); err != nil {
-			return fmt.Errorf("read signing keys: %w", err)
-		}
-	}
-	set, err := k.open(sealed, now)
+	set, err := k.open(sealed, k.now())
 	if err != nil {
 		return err
 	}
@@ -114,8 +209,71 @@ func (k *Keyring) Rotate(ctx context.Context) error {
 	return nil
 }
 
-func (k *Keyring) generate(now time.Time) (SealedKey, error) {
-	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// newest returns the newest key of an algorithm, the zero key for none.
+func (k *Keyring) newest(alg string) SealedKey {
+	for _, s := range k.keys.Load().made {
+		if s.Algorithm == alg {
+			return s
+		}
+	}
+	return SealedKey{}
+}
+
+// add makes a key unless one newer than notBefore exists, and reads all again.
+func (k *Keyring) add(ctx context.Context, alg string, active, notBefore time.Time, by audit.Actor) error {
+	return k.addAt(ctx, alg, k.now(), active, notBefore, by)
+}
+
+func (k *Keyring) addAt(ctx context.Context, alg string, made, active, notBefore time.Time, by audit.Actor) error {
+	fresh, err := k.generate(alg, made, active)
+	if err != nil {
+		return err
+	}
+	ev := audit.Event{At: fresh.CreatedAt, Kind: audit.SigningKeyMade, Actor: by, Target: fresh.ID, Detail: alg + ", signs from " + active.UTC().Format(time.RFC3339)}
+	if err := k.store.AddSigningKey(ctx, fresh, notBefore, ev); err != nil {
+		return fmt.Errorf("store signing key: %w", err)
+	}
+	return k.Reload(ctx)
+}
+
+// KeyState is a published signing key as an administrator sees it.
+type KeyState struct {
+	ID, Algorithm       string
+	CreatedAt, ActiveAt time.Time
+	// Signs says that it is the one that signs now.
+	Signs bool
+	// NextAt is when its successor is made, zero for keys that have one.
+	NextAt time.Time
+}
+
+// States lists the published keys, the newest first.
+func (k *Keyring) States() []KeyState {
+	set, now := k.keys.Load(), k.now()
+	var out []KeyState
+	signs, newest := make(map[string]bool), make(map[string]bool)
+	for _, s := range set.made {
+		st := KeyState{ID: s.ID, Algorithm: s.Algorithm, CreatedAt: s.CreatedAt, ActiveAt: s.ActiveAt}
+		if !signs[s.Algorithm] && !now.Before(s.ActiveAt) {
+			st.Signs, signs[s.Algorithm] = true, true
+		}
+		if !newest[s.Algorithm] {
+			st.NextAt, newest[s.Algorithm] = s.ActiveAt.Add(KeyRotation), true
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+func (k *Keyring) generate(alg string, now, active time.Time) (SealedKey, error) {
+	var (
+		priv any
+		err  error
+	)
+	if alg == string(jose.RS256) {
+		priv, err = rsa.GenerateKey(rand.Reader, rsaBits)
+	} else {
+		priv, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
 	if err != nil {
 		return SealedKey{}, fmt.Errorf("generate signing key: %w", err)
 	}
@@ -128,43 +286,47 @@ func (k *Keyring) generate(now time.Time) (SealedKey, error) {
 	if _, err := rand.Read(nonce); err != nil {
 		return SealedKey{}, fmt.Errorf("seal signing key: %w", err)
 	}
-	return SealedKey{ID: id, CreatedAt: now, Sealed: k.aead.Seal(nonce, nonce, der, []byte(id))}, nil
+	return SealedKey{ID: id, Algorithm: alg, CreatedAt: now, ActiveAt: active, Sealed: k.aead.Seal(nonce, nonce, der, []byte(id))}, nil
 }
 
 func (k *Keyring) open(sealed []SealedKey, now time.Time) (*keySet, error) {
-	set := &keySet{verifier: make(map[string]*ecdsa.PublicKey)}
-	var public jose.JSONWebKeySet
-	for i, s := range sealed {
-		// A key stops signing when its successor is made.
-		if i > 0 && now.Sub(sealed[i-1].CreatedAt) > keyOverlap {
-			break
+	set := &keySet{signers: make(map[string][]*signingKey), verifier: make(map[string]*ecdsa.PublicKey)}
+	public := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	successor := make(map[string]time.Time)
+	for _, s := range sealed {
+		// A key stops signing when the first of its successors becomes active.
+		next, replaced := successor[s.Algorithm]
+		if !replaced || s.ActiveAt.Before(next) {
+			successor[s.Algorithm] = s.ActiveAt
 		}
-		if len(s.Sealed) < k.aead.NonceSize() {
-			return nil, fmt.Errorf("signing key %s is cut short", s.ID)
+		if replaced && now.Sub(next) > keyOverlap {
+			continue
 		}
-		nonce, box := s.Sealed[:k.aead.NonceSize()], s.Sealed[k.aead.NonceSize():]
-		der, err := k.aead.Open(nil, nonce, box, []byte(s.ID))
+		priv, err := k.unseal(s)
 		if err != nil {
-			return nil, fmt.Errorf("signing key %s cannot be decrypted: the master key is not the one it was stored with", s.ID)
+			return nil, err
 		}
-		parsed, err := x509.ParsePKCS8PrivateKey(der)
-		if err != nil {
-			return nil, fmt.Errorf("decode signing key %s: %w", s.ID, err)
-		}
-		priv, ok := parsed.(*ecdsa.PrivateKey)
-		if !ok {
-			return nil, fmt.Errorf("signing key %s is a %T", s.ID, parsed)
-		}
-		if i == 0 {
-			if set.signer, err = newSigningKey(priv, s.ID); err != nil {
-				return nil, err
+		var pub crypto.PublicKey = priv.Public()
+		switch p := pub.(type) {
+		case *ecdsa.PublicKey:
+			if s.Algorithm != string(jose.ES256) {
+				return nil, fmt.Errorf("signing key %s is no %s key", s.ID, s.Algorithm)
 			}
+			set.verifier[s.ID] = p
+		case *rsa.PublicKey:
+			if s.Algorithm != string(jose.RS256) {
+				return nil, fmt.Errorf("signing key %s is no %s key", s.ID, s.Algorithm)
+			}
+		default:
+			return nil, fmt.Errorf("signing key %s is a %T", s.ID, priv)
 		}
-		set.verifier[s.ID] = &priv.PublicKey
-		public.Keys = append(public.Keys, jose.JSONWebKey{Key: &priv.PublicKey, KeyID: s.ID, Algorithm: string(jose.ES256), Use: "sig"})
-	}
-	if set.signer == nil {
-		return nil, errors.New("there is no signing key")
+		signer, err := newSigningKey(priv, s)
+		if err != nil {
+			return nil, err
+		}
+		set.signers[s.Algorithm] = append(set.signers[s.Algorithm], signer)
+		set.made = append(set.made, s)
+		public.Keys = append(public.Keys, jose.JSONWebKey{Key: pub, KeyID: s.ID, Algorithm: s.Algorithm, Use: "sig"})
 	}
 	var err error
 	if set.jwks, err = json.Marshal(public); err != nil {
@@ -173,10 +335,30 @@ func (k *Keyring) open(sealed []SealedKey, now time.Time) (*keySet, error) {
 	return set, nil
 }
 
-func newSigningKey(priv *ecdsa.PrivateKey, id string) (*signingKey, error) {
+func (k *Keyring) unseal(s SealedKey) (crypto.Signer, error) {
+	if len(s.Sealed) < k.aead.NonceSize() {
+		return nil, fmt.Errorf("signing key %s is cut short", s.ID)
+	}
+	nonce, box := s.Sealed[:k.aead.NonceSize()], s.Sealed[k.aead.NonceSize():]
+	der, err := k.aead.Open(nil, nonce, box, []byte(s.ID))
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s cannot be decrypted: the master key is not the one it was stored with", s.ID)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("decode signing key %s: %w", s.ID, err)
+	}
+	priv, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("signing key %s is a %T", s.ID, parsed)
+	}
+	return priv, nil
+}
+
+func newSigningKey(priv crypto.Signer, k SealedKey) (*signingKey, error) {
 	signer := func(typ jose.ContentType) (jose.Signer, error) {
 		s, err := jose.NewSigner(
-			jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: priv, KeyID: id}},
+			jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.Algorithm), Key: jose.JSONWebKey{Key: priv, KeyID: k.ID}},
 			(&jose.SignerOptions{}).WithType(typ))
 		if err != nil {
 			return nil, fmt.Errorf("prepare signer: %w", err)
@@ -191,16 +373,33 @@ func newSigningKey(priv *ecdsa.PrivateKey, id string) (*signingKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &signingKey{access: access, id: idToken}, nil
+	return &signingKey{activeAt: k.ActiveAt, access: access, id: idToken}, nil
 }
 
 // JWKS returns the published keys (RFC 7517 §5) as JSON.
 func (k *Keyring) JWKS() []byte { return k.keys.Load().jwks }
 
 func (k *Keyring) sign(typ string, claims any) (string, error) {
-	s := k.keys.Load().signer.id
+	return k.signWith(string(jose.ES256), typ, claims)
+}
+
+// signID signs an ID token with the algorithm that the client registered
+// (OpenID Connect Registration §2), ES256 where it registered none.
+func (k *Keyring) signID(alg string, claims any) (string, error) {
+	if alg != string(jose.RS256) {
+		alg = string(jose.ES256)
+	}
+	return k.signWith(alg, typeIDToken, claims)
+}
+
+func (k *Keyring) signWith(alg, typ string, claims any) (string, error) {
+	key := k.keys.Load().signer(alg, k.now())
+	if key == nil {
+		return "", fmt.Errorf("there is no %s signing key", alg)
+	}
+	s := key.id
 	if typ == typeAccessToken {
-		s = k.keys.Load().signer.access
+		s = key.access
 	}
 	// Not with jwt.Signed, which encodes claims, decodes them and encodes them
 	// again: a fifth of what a refresh cost.

@@ -95,11 +95,13 @@ var grantIDEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // minter makes and opens the tokens that are derived rather than stored.
 type minter struct {
-	refreshKey, codeKey []byte
+	refreshKey, codeKey, userCodeKey []byte
 }
 
 func newMinter(k MasterKey) minter {
-	return minter{refreshKey: k.Derive("refresh token"), codeKey: k.Derive("authorization code")}
+	return minter{
+		refreshKey: k.Derive("refresh token"), codeKey: k.Derive("authorization code"), userCodeKey: k.Derive("user code"),
+	}
 }
 
 func (m minter) refreshToken(id ID, generation uint32) (RefreshToken, error) {

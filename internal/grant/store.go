@@ -33,6 +33,9 @@ var ErrConsentUsed = errors.New("this consent was given before")
 // alive, its entry in the change feed. Implementations are safe for
 // concurrent use.
 type Store interface {
+	DeviceStore
+	IssuerStore
+
 	// Approve stores a grant with its code, and the client if it is new.
 	// Errors: ErrConsentUsed where the code's hash exists.
 	Approve(ctx context.Context, g Grant, code CodeState, c Client, ev audit.Event) error
@@ -76,10 +79,11 @@ type Store interface {
 	// number.
 	EndClientGrants(ctx context.Context, key ClientKey, reason string, at time.Time, ev audit.Event) (int, error)
 
-	// SigningKeys lists the stored keys, newest first.
+	// SigningKeys lists the stored keys, the one made last first.
 	SigningKeys(ctx context.Context) ([]SealedKey, error)
-	// AddSigningKey stores a key unless a key that is newer than notBefore
-	// exists, so that two starting replicas make one key between them.
+	// AddSigningKey stores a key unless one of the same algorithm that is
+	// newer than notBefore exists, so that two starting replicas make one key
+	// between them. Its entry in the change feed has every keyring read again.
 	AddSigningKey(ctx context.Context, k SealedKey, notBefore time.Time, ev audit.Event) error
 
 	// SweepGrants removes codes and grants that nobody can use any more and

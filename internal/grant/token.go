@@ -108,7 +108,7 @@ func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce string, now tim
 			AuthTime: unixOrZero(g.AuthTime), Nonce: nonce, ACR: g.ACR, AMR: g.AMR,
 		}
 		id.Name, id.Username, id.Email = PersonClaims(s.Person, scopes)
-		if t.IDToken, err = a.Keys.sign(typeIDToken, id); err != nil {
+		if t.IDToken, err = a.Keys.signID(s.Client.Metadata.IDTokenSigningAlg, id); err != nil {
 			return Tokens{}, fmt.Errorf("sign id token: %w", err)
 		}
 	}

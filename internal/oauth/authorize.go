@@ -50,6 +50,8 @@ type authorization struct {
 	// signedIn says that the browser comes from a sign-in that this request
 	// led to.
 	signedIn bool
+	// device is the user code where a device asks (RFC 8628).
+	device spec.UserCode
 }
 
 // authorize is the authorization endpoint (RFC 6749 §3.1, OAuth 2.1 §3.1).

@@ -92,6 +92,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 			return err
 		}
 	}
+	if auth.device != (spec.UserCode{}) {
+		s.asDevice(&page, auth, session)
+	}
 	return s.Site.Render(w, status, page)
 }
 
@@ -176,30 +179,43 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, auth authorization
 	return s.refuse(w, r, auth, spec.NewError(spec.AccessDenied, "the person denied the request"))
 }
 
-// allow grants what is ticked of what is offered.
-func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep, form url.Values) error {
+// choose reads which team and scopes a form names. Both come from a browser:
+// only a membership that exists now counts, and only what was offered. problem
+// is what to say on the page where nothing is left to allow.
+func choose(k known, asked spec.Scopes, form url.Values) (team knownTeam, ticked spec.Scopes, problem string, err error) {
 	slug := form.Get("team")
 	team, ok := k.team(slug)
 	switch {
 	case slug == "":
-		return &web.Error{
+		return team, ticked, "", &web.Error{
 			Status: http.StatusBadRequest, Public: "No team was chosen, so nothing was changed.",
 			Next: "Go back one page, choose a team and press Allow access.",
 		}
 	case !ok:
-		return &web.Error{
+		return team, ticked, "", &web.Error{
 			Status: http.StatusForbidden, Public: "You are not a member of that team, so nothing was changed.",
 			Next: "Go back to the app and connect again.",
 		}
 	}
-	offer := team.offer(auth.Scopes)
-	ticked := spec.NewScopes(form[web.ConsentField(slug)]...).Intersect(offer)
-	if ticked.IsEmpty() {
-		retry := consentRetry{id: step.ID, team: slug, problem: "Nothing is ticked, so nothing was changed. Tick at least one thing that it may do, or press Deny."}
-		if offer.IsEmpty() {
-			retry.problem = fmt.Sprintf("Your role in %s allows nothing of what it asks for, so nothing was changed. Choose another team, or press Deny.", team.Team.Name)
-		}
-		return s.showConsent(w, r, auth, session, k, retry)
+	offer := team.offer(asked)
+	ticked = spec.NewScopes(form[web.ConsentField(slug)]...).Intersect(offer)
+	switch {
+	case offer.IsEmpty():
+		problem = fmt.Sprintf("Your role in %s allows nothing of what it asks for, so nothing was changed. Choose another team, or press Deny.", team.Team.Name)
+	case ticked.IsEmpty():
+		problem = "Nothing is ticked, so nothing was changed. Tick at least one thing that it may do, or press Deny."
+	}
+	return team, ticked, problem, nil
+}
+
+// allow grants what is ticked of what is offered.
+func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep, form url.Values) error {
+	team, ticked, problem, err := choose(k, auth.Scopes, form)
+	if err != nil {
+		return err
+	}
+	if problem != "" {
+		return s.showConsent(w, r, auth, session, k, consentRetry{id: step.ID, team: team.Team.Slug, problem: problem})
 	}
 	d := decision{id: step.ID, team: team.Team, scopes: ticked.Union(auth.Scopes.Without(spec.ResourceScopes()))}
 	if !team.allowed.IsEmpty() && !team.allowed.Contains(ticked) {

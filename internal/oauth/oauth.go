@@ -56,6 +56,8 @@ type Server struct {
 	assertions assertions
 	// refusals bounds how often refused clients are recorded.
 	refusals *rate.Limiter
+	guesses  guesses
+	issuers  issuerKeys
 }
 
 // features is what is live, so that metadata advertises only what works.
@@ -63,6 +65,7 @@ func features() spec.Features {
 	return spec.Features{
 		Registration: true, ClientDocuments: true, PrivateKeyJWT: true, ClientSecrets: true, Revocation: true, UserInfo: true,
 		FormPost: true, PushedAuthorization: true, Logout: true, Introspection: true, TokenExchange: true, ClientCredentials: true,
+		DeviceAuthorization: true, JWTBearer: true,
 	}
 }
 
@@ -78,6 +81,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		Config: c, clientKey: c.Authority.Master.Derive("client id"), limits: newLimits(c.Now),
+		guesses: guesses{now: c.Now}, issuers: issuerKeys{now: c.Now},
 		refusals: rate.NewLimiter(rate.Every(time.Minute/refusalsPerMinute), refusalsPerMinute),
 	}
 	var err error
@@ -111,11 +115,13 @@ func (s *Server) Routes() []web.Route {
 		client("/register", post, begin(s.register)),
 		client("/oauth/revoke", post, s.limitFailures(s.revoke)),
 		client(spec.IntrospectPath, post, s.limitFailures(s.introspect)),
+		client(spec.DeviceAuthorizationPath, post, begin(s.limitFailures(s.deviceAuthorization))),
 		client("/oauth/userinfo", []string{http.MethodGet, http.MethodHead, http.MethodPost}, s.userInfo),
 		client("/oauth/jwks", get, s.jwks),
 		client("/oauth/", nil, notFound),
 		client("/.well-known/", nil, notFound),
 	}
+	routes = append(routes, s.deviceRoutes()...)
 	for _, name := range []string{"oauth-authorization-server", "openid-configuration"} {
 		h := s.documents.serve(name)
 		// Clients look in all these places, by the rules of RFC 8414 §3.1 and

@@ -43,6 +43,9 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("make client id: %w", err)
 	}
 	now := s.Now()
+	if err := s.ensureSigner(r.Context(), meta); err != nil {
+		return err
+	}
 	id, err := spec.EncodeClientID(s.clientKey, meta, nonce, now)
 	if err != nil {
 		return err

@@ -72,6 +72,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.ensureSigner(r.Context(), client.Metadata); err != nil {
+		return err
+	}
 	address := s.Site.ClientAddress(r).String()
 	var tokens grant.Tokens
 	switch req.GrantType {
@@ -94,6 +97,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 		tokens, err = s.clientCredentials(r, client, req, resource)
 	case spec.GrantTokenExchange:
 		tokens, err = s.exchange(r, client, req, resource)
+	case spec.GrantDeviceCode:
+		tokens, err = s.redeemDevice(r, client, req, resource, address)
+	case spec.GrantJWTBearer:
+		tokens, err = s.assert(r, client, req, resource, address)
 	default:
 		return spec.NewError(spec.UnsupportedGrantType, "grant_type is not supported")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/org"
@@ -56,3 +57,8 @@ func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin
 
 // Close closes the store.
 func (a *Admin) Close() error { return a.db.Close() }
+
+// Events reads the audit log, oldest first; with a limit, the newest so many.
+func (a *Admin) Events(ctx context.Context, f audit.Filter) ([]audit.Entry, error) {
+	return a.db.Events(ctx, f)
+}

@@ -399,26 +399,30 @@ func (db *DB) EndClientGrants(ctx context.Context, key grant.ClientKey, reason s
 func (db *DB) SigningKeys(ctx context.Context) ([]grant.SealedKey, error) {
 	return query(ctx, db.read, func(rows *sql.Rows) (grant.SealedKey, error) {
 		var (
-			k       grant.SealedKey
-			created int64
+			k               grant.SealedKey
+			created, active int64
 		)
-		err := rows.Scan(&k.ID, &created, &k.Sealed)
-		k.CreatedAt = fromMillis(created)
+		err := rows.Scan(&k.ID, &k.Algorithm, &created, &active, &k.Sealed)
+		k.CreatedAt, k.ActiveAt = fromMillis(created), fromMillis(active)
 		return k, err
-	}, "SELECT id, created_at, sealed FROM signing_keys ORDER BY created_at DESC, id")
+	}, `SELECT id, alg, created_at, CASE active_at WHEN 0 THEN created_at ELSE active_at END AS active, sealed
+		FROM signing_keys ORDER BY created_at DESC, id`)
 }
 
 // AddSigningKey implements grant.Store.
 func (db *DB) AddSigningKey(ctx context.Context, k grant.SealedKey, notBefore time.Time, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO signing_keys (id, created_at, sealed)
-			SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE created_at > $4)`,
-			k.ID, millis(k.CreatedAt), k.Sealed, millis(notBefore))
+		n, err := t.exec(`INSERT INTO signing_keys (id, alg, created_at, active_at, sealed)
+			SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE alg = $2 AND created_at > $6)`,
+			k.ID, k.Algorithm, millis(k.CreatedAt), millis(k.ActiveAt), k.Sealed, millis(notBefore))
 		if err != nil {
 			return fmt.Errorf("insert signing key: %w", err)
 		}
 		if n == 0 {
 			return nil
+		}
+		if err := t.change(access.SigningKeyChanged, k.ID, k.CreatedAt); err != nil {
+			return err
 		}
 		return t.record(ev)
 	})

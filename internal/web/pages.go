@@ -89,6 +89,32 @@ type ConsentPage struct {
 	AskWhom []string
 	// Error is shown above the form, "" for none.
 	Error string
+	// DeviceCode is the code that the asking device shows, "" where an app
+	// asks through the browser.
+	DeviceCode string
+}
+
+// DevicePage asks for the code that a device shows (RFC 8628 §3.3).
+type DevicePage struct {
+	// Action is the local path that the form posts to.
+	Action string
+	// Code is the code of a link, to be compared with the device's; "" asks
+	// the person to type it.
+	Code string
+	// Typed is what was typed before.
+	Typed       string
+	Person      Account
+	SignOutStep string
+	// Error is shown above the form, "" for none.
+	Error string
+}
+
+// DeviceDonePage sends the person back to their device.
+type DeviceDonePage struct {
+	// ClientName is "" where the form came a second time.
+	ClientName string
+	// Denied says that the person pressed Deny.
+	Denied bool
 }
 
 // ConsentClient is a client as the consent page shows it.
@@ -226,6 +252,14 @@ func (p ConsentPage) frame() frame {
 	return frame{Name: "consent", Title: DisplayName(p.Client.Name) + " asks for access"}
 }
 
+func (p DevicePage) frame() frame { return frame{Name: "device", Title: "Connect a device"} }
+func (p DeviceDonePage) frame() frame {
+	if p.Denied {
+		return frame{Name: "devicedone", Title: "Nothing was connected"}
+	}
+	return frame{Name: "devicedone", Title: "Your device is connected"}
+}
+
 func (p ReturnPage) frame() frame {
 	return frame{Name: "return", Title: "Returning to " + DisplayName(p.ClientName)}
 }
@@ -292,6 +326,8 @@ func NewPages() (*Pages, error) {
 		ContinuePage{},
 		FormPostPage{},
 		LogoutPage{},
+		DevicePage{},
+		DeviceDonePage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

@@ -125,6 +125,16 @@ var pages = map[string]Page{
 			},
 		},
 	},
+	"device":         DevicePage{Action: "/device", Person: ada, SignOutStep: "b3V0.c3Vt"},
+	"device_wrong":   DevicePage{Action: "/device", Person: ada, Typed: "\"><script>", Error: "No device is waiting for this code."},
+	"device_compare": DevicePage{Action: "/device", Person: ada, Code: "WDJB-MJHT", SignOutStep: "b3V0.c3Vt"},
+	"consent_device": ConsentPage{
+		Action: "/device/consent", Step: "c3RlcA.c3Vt", Person: ada, DeviceCode: "WDJB-MJHT", Client: ConsentClient{Name: "Build server"},
+		Teams: []ConsentTeam{{Slug: "web-shop", Name: "Web Shop", Roles: []string{"viewer"}, Checked: true, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+	},
+	"device_done":       DeviceDonePage{ClientName: "Build server"},
+	"device_again":      DeviceDonePage{},
+	"device_denied":     DeviceDonePage{ClientName: "Build server", Denied: true},
 	"connections_empty": ConnectionsPage{Account: ada, Now: now, MCPURL: mcpURL},
 	"connections_ended": ConnectionsPage{Account: ada, Now: now, MCPURL: mcpURL, Ended: []EndedConnection{
 		{ClientName: "<Cursor>", Team: "Web Shop", At: now.Add(-2 * time.Hour), Why: "newer sign-ins of the same client took its place"},

@@ -2,6 +2,7 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -282,4 +283,51 @@ func TestCase041_HopOnward(t *testing.T) {
 		t.Errorf("answer: %v", a)
 	}
 	calm(t, b)
+}
+
+// TestCase062_DevicePage: a person connects a device that has no browser.
+func TestCase062_DevicePage(t *testing.T) {
+	t.Parallel()
+	o := withTeams(t)
+	c := o.Register(t, "Build server")
+	res, err := http.PostForm(o.URL+"/oauth/device_authorization", url.Values{"client_id": {c.ID}, "scope": {"logs:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var d struct {
+		DeviceCode string `json:"device_code"`
+		UserCode   string `json:"user_code"`
+		Complete   string `json:"verification_uri_complete"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&d); err != nil || d.DeviceCode == "" {
+		t.Fatalf("device authorization: %s, %v", res.Status, err)
+	}
+	b := testenv.NewBrowser(t)
+	b.Open(o.URL + "/device")
+	b.SignIn(email)
+	b.ExpectHeading("Connect a device")
+	b.Screenshot("device")
+	b.Fill("Code", "bbbb bbbb")
+	b.Press("Continue")
+	b.ExpectText("No device is waiting for this code")
+
+	b.Open(d.Complete)
+	b.ExpectText(d.UserCode)
+	b.ExpectText("Compare the code")
+	b.Screenshot("device-compare")
+	b.Press("My device shows this code")
+	b.ExpectHeading("Build server")
+	b.ExpectText(d.UserCode)
+	b.Screenshot("device-consent")
+	b.Choose("Payments")
+	b.Press("Allow access")
+	b.ExpectHeading("Your device is connected")
+	tokens := o.Token(t, c.ID, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {d.DeviceCode}})
+	if tokens.Status != http.StatusOK {
+		t.Fatalf("tokens: %+v", tokens)
+	}
+	if status, challenge := testenv.PostMCP(t, o.MCPURL(), tokens.AccessToken); status != http.StatusOK {
+		t.Errorf("MCP call: %d %s", status, challenge)
+	}
 }

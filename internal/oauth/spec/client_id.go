@@ -72,6 +72,7 @@ type clientRecord struct {
 	Scope      string          `json:"s,omitzero"`
 	AppType    string          `json:"t,omitzero"`
 	Logout     []string        `json:"p,omitempty"`
+	IDTokenAlg string          `json:"z,omitzero"`
 	Redirects  []string        `json:"r,omitempty"`
 }
 
@@ -104,6 +105,7 @@ func EncodeClientID(key []byte, m ClientMetadata, nonce [8]byte, issuedAt time.T
 		Version: m.SoftwareVersion, ClientURI: m.ClientURI, LogoURI: m.LogoURI, TOSURI: m.TOSURI, PolicyURI: m.PolicyURI,
 		JWKSURI: m.JWKSURI, JWKS: m.JWKS, Contacts: m.Contacts, Scope: m.Scope, AppType: m.ApplicationType,
 		Logout: uriTexts(m.PostLogoutRedirectURIs), Redirects: uriTexts(m.RedirectURIs),
+		IDTokenAlg: m.IDTokenSigningAlg,
 	}
 	if r.Method == AuthNone {
 		r.Method = ""
@@ -195,7 +197,8 @@ func decodeClientPayload(text string) (ClientMetadata, time.Time, error) {
 		Name: r.Name, TokenEndpointAuthMethod: r.Method, AllowsNone: r.AllowsNone, ApplicationType: r.AppType, Scope: r.Scope,
 		ClientURI: r.ClientURI, LogoURI: r.LogoURI, TOSURI: r.TOSURI, PolicyURI: r.PolicyURI, JWKSURI: r.JWKSURI, JWKS: r.JWKS,
 		Contacts: r.Contacts, SoftwareID: r.SoftwareID, SoftwareVersion: r.Version,
-		RedirectURIs: stillAccepted(r.Redirects), PostLogoutRedirectURIs: stillAccepted(r.Logout),
+		IDTokenSigningAlg: r.IDTokenAlg,
+		RedirectURIs:      stillAccepted(r.Redirects), PostLogoutRedirectURIs: stillAccepted(r.Logout),
 	}
 	if m.TokenEndpointAuthMethod == "" {
 		m.TokenEndpointAuthMethod = AuthNone

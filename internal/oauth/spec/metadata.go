@@ -106,6 +106,12 @@ func (f Features) AuthMethods() []string {
 // signingAlgorithms are the algorithms of assertions and proofs that are accepted: asymmetric, no "none".
 func signingAlgorithms() []string { return []string{"ES256", "EdDSA", "PS256", "RS256"} }
 
+// idTokenAlgorithms are the algorithms of ID tokens; OpenID Connect Discovery §3 asks for RS256 among them.
+func idTokenAlgorithms() []string { return []string{"ES256", "RS256"} }
+
+// ProfileIDJAG names the one kind of assertion that is taken (ID-JAG, authorization server metadata).
+const ProfileIDJAG = "urn:ietf:params:oauth:grant-profile:id-jag"
+
 // ResourceMetadata is protected resource metadata (RFC 9728 §2).
 type ResourceMetadata struct {
 	Resource                 string   `json:"resource"`
@@ -162,6 +168,7 @@ type ServerMetadata struct {
 	RevocationEndpointAuthSigningAlgs      []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionEndpointAuthSigningAlgs   []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	EndSessionEndpoint                     string   `json:"end_session_endpoint,omitzero"`
+	AuthorizationGrantProfilesSupported    []string `json:"authorization_grant_profiles_supported,omitempty"`
 }
 
 // NewServerMetadata describes the authorization server.
@@ -192,6 +199,9 @@ func NewServerMetadata(issuer PublicURL, f Features) ServerMetadata {
 		PushedAuthorizationRequestEndpoint:         at(f.PushedAuthorization, PushedAuthorizationPath),
 		DeviceAuthorizationEndpoint:                at(f.DeviceAuthorization, DeviceAuthorizationPath),
 		EndSessionEndpoint:                         at(f.Logout, LogoutPath),
+	}
+	if f.JWTBearer {
+		m.AuthorizationGrantProfilesSupported = []string{ProfileIDJAG}
 	}
 	if f.FormPost {
 		m.ResponseModesSupported = append(m.ResponseModesSupported, ResponseModeFormPost)
@@ -236,7 +246,7 @@ func NewOpenIDMetadata(issuer PublicURL, f Features) OpenIDMetadata {
 	m := OpenIDMetadata{
 		ServerMetadata:              NewServerMetadata(issuer, f),
 		SubjectTypesSupported:       []string{"public"},
-		IDTokenSigningAlgsSupported: []string{"ES256"},
+		IDTokenSigningAlgsSupported: idTokenAlgorithms(),
 		ClaimsSupported:             []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "name", "preferred_username", "email"},
 		ClaimTypesSupported:         []string{"normal"},
 		PromptValuesSupported:       []string{PromptNone, PromptLogin, PromptConsent, PromptSelectAccount},

@@ -46,6 +46,7 @@ type ClientMetadata struct {
 	Contacts                []string
 	SoftwareID              string
 	SoftwareVersion         string
+	IDTokenSigningAlg       string // of id_tokens: ES256, RS256, or empty, which means ES256
 }
 
 // ParseRegistration reads the body of a registration request (RFC 7591 §3.1). Unknown members, grant types, response
@@ -99,6 +100,10 @@ func (ms members) clientMetadata() (ClientMetadata, error) {
 	m.JWKSURI = r.webURI("jwks_uri", true)
 	m.TokenEndpointAuthMethod = r.text("token_endpoint_auth_method")
 	m.Scope = knownScopes(r.text("scope"))
+	// OpenID Connect Registration §2. What we do not have is replaced by our default, as RFC 7591 §3.2.1 allows.
+	if alg := r.text("id_token_signed_response_alg"); slices.Contains(idTokenAlgorithms(), alg) {
+		m.IDTokenSigningAlg = alg
+	}
 	contacts := r.texts("contacts")
 	grants := r.texts("grant_types")
 	responses := r.texts("response_types")
@@ -338,6 +343,7 @@ type RegistrationResponse struct {
 	Contacts                []string        `json:"contacts,omitempty"`
 	SoftwareID              string          `json:"software_id,omitzero"`
 	SoftwareVersion         string          `json:"software_version,omitzero"`
+	IDTokenSigningAlg       string          `json:"id_token_signed_response_alg,omitzero"`
 }
 
 // NewRegistrationResponse answers a registration. The secret is used only if the client's method needs one; without a
@@ -363,6 +369,7 @@ func NewRegistrationResponse(clientID, secret string, m ClientMetadata, issuedAt
 		Contacts:                m.Contacts,
 		SoftwareID:              m.SoftwareID,
 		SoftwareVersion:         m.SoftwareVersion,
+		IDTokenSigningAlg:       m.IDTokenSigningAlg,
 	}
 	if r.Scope == "" {
 		r.Scope = DefaultScopes().String()
