@@ -182,6 +182,7 @@ func TestRFC9449_4_3_TypeAlgorithmAndKey(t *testing.T) {
 	if fits(&p384.PublicKey, jose.ES256) {
 		t.Error("a P-384 key fits ES256")
 	}
+	f.want(spec.InvalidDPoPProof, f.sign(jose.RS256, must(rsa.GenerateKey(rand.Reader, 1024))(t), proofType, f.claims(nil)), request)
 	// The size alone counts here; nobody signs with such a key.
 	for bits, fit := range map[int]bool{minRSABits - 1: false, minRSABits: true, maxRSABits: true, maxRSABits + 1: false} {
 		n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
@@ -285,6 +286,17 @@ func TestRFC9449_11_1_ReplayedProof(t *testing.T) {
 		}
 	}
 	f.want(spec.InvalidDPoPProof, proof, request)
+	// So does one that came just before the halves of the memory changed places.
+	f.now = f.seen.began.Add(maxNonceAge - time.Second)
+	late := f.proof(nil)
+	f.want("", late, request)
+	began := f.seen.began
+	f.now = f.now.Add(time.Second)
+	f.want("", f.proof(nil), request)
+	if !f.seen.began.After(began) {
+		t.Fatal("the halves did not change places")
+	}
+	f.want(spec.InvalidDPoPProof, late, request)
 	// Another key may use the same jti.
 	f.key = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	f.want("", f.proof(map[string]any{"jti": "one"}), request)
