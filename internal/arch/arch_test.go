@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},
 	"internal/mcpserver":       {"internal/access", "internal/grant", "internal/oauth/spec", "internal/tools", "internal/web"},
 	"internal/oauth":           {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/spec", "internal/org", "internal/web"},
+	"internal/oauth/dpop":      {"internal/oauth/spec"},
 	"internal/oauth/clientdoc": {"internal/audit", "internal/oauth/spec", "internal/grant"},
 
 	// Adapters: they know the words and rules they serve.
