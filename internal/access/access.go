@@ -53,6 +53,7 @@ type Caller struct {
 	standing *grant.Standing
 	scopes   spec.Scopes
 	expires  time.Time
+	key      string
 }
 
 // Person returns who is calling.
@@ -72,6 +73,11 @@ func (c *Caller) Grant() grant.ID { return c.standing.Grant.ID }
 
 // Resource returns the URL that the grant is for.
 func (c *Caller) Resource() string { return c.standing.Grant.Resource }
+
+// Key returns the thumbprint of the key that the token is bound to, "" for a
+// bearer token. A door that takes the token of a caller with a key must see
+// that key proved (RFC 9449 §7).
+func (c *Caller) Key() string { return c.key }
 
 // Scopes returns the scopes of the token, which may be fewer than the grant's.
 func (c *Caller) Scopes() spec.Scopes { return c.scopes }

@@ -191,7 +191,11 @@ func (g *Gate) check(ctx context.Context, token grant.AccessToken) (c *Caller, a
 	if err := s.Verdict(now, g.Lifetimes); err != nil {
 		return nil, "", &RefusedError{Reason: err.Error()}
 	}
-	return &Caller{standing: s, scopes: v.scopes, expires: v.expires}, v.claims.Audience, nil
+	caller := &Caller{standing: s, scopes: v.scopes, expires: v.expires}
+	if v.claims.Confirmation != nil {
+		caller.key = v.claims.Confirmation.Thumbprint
+	}
+	return caller, v.claims.Audience, nil
 }
 
 // clockLeeway tolerates replicas whose clocks differ a little.

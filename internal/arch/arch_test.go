@@ -39,8 +39,8 @@ var mayImport = map[string][]string{
 	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/org", "internal/oauth/spec", "internal/web"},
 	"internal/ingest":          {"internal/access", "internal/telemetry", "internal/web"},
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},
-	"internal/mcpserver":       {"internal/access", "internal/grant", "internal/oauth/spec", "internal/tools", "internal/web"},
-	"internal/oauth":           {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/spec", "internal/org", "internal/web"},
+	"internal/mcpserver":       {"internal/access", "internal/grant", "internal/oauth/dpop", "internal/oauth/spec", "internal/tools", "internal/web"},
+	"internal/oauth":           {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/dpop", "internal/oauth/spec", "internal/org", "internal/web"},
 	"internal/oauth/dpop":      {"internal/oauth/spec"},
 	"internal/oauth/clientdoc": {"internal/audit", "internal/oauth/spec", "internal/grant"},
 

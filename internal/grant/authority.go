@@ -71,6 +71,8 @@ type Consent struct {
 	RedirectURI string
 	Challenge   spec.CodeChallenge
 	Nonce       string
+	// Key is the thumbprint that the client announced (RFC 9449 §10).
+	Key string
 	// How says what the consent rests on.
 	How ConsentKind
 }
@@ -112,7 +114,7 @@ func (a *Authority) Approve(ctx context.Context, c Consent, by audit.Actor) (Cod
 		AuthTime: c.AuthTime, AMR: c.AMR, ACR: c.ACR, CreatedAt: now,
 	}
 	state := CodeState{
-		Hash: code.Hash(), Grant: g.ID, RedirectURI: c.RedirectURI, Challenge: c.Challenge.String(), Nonce: c.Nonce,
+		Hash: code.Hash(), Grant: g.ID, RedirectURI: c.RedirectURI, Challenge: c.Challenge.String(), Nonce: c.Nonce, Key: c.Key,
 		CreatedAt: now, ExpiresAt: now.Add(codeLifetime),
 	}
 	ev := audit.Event{
@@ -153,6 +155,8 @@ type Tokens struct {
 	// IDToken is "" where openid was not granted.
 	IDToken string
 	Grant   ID
+	// Bound says that Access is bound to a key: its type is DPoP.
+	Bound bool
 }
 
 // Redemption is a token request with an authorization code.
@@ -165,6 +169,8 @@ type Redemption struct {
 	// Resource is "" where the request had none.
 	Resource string
 	Address  string
+	// Key is the thumbprint of the key that the request proved, "" for none.
+	Key string
 }
 
 // Redeem exchanges a code for tokens. It consumes nothing unless it succeeds.
@@ -211,6 +217,9 @@ func (a *Authority) Redeem(ctx context.Context, r Redemption) (Tokens, error) {
 		}
 		c.UsedAt = now
 		s.Grant.RedeemedAt, s.Grant.LastUsedAt, s.Grant.Generation = now, now, 1
+		if s.Client.Metadata.IsPublic() {
+			s.Grant.Key = r.Key
+		}
 		standing, nonce = *s, c.Nonce
 		return []audit.Event{{At: now, Actor: actor, Kind: audit.GrantRedeemed, Target: string(s.Grant.ID), Team: s.Team.Slug}}, nil
 	})
@@ -220,7 +229,7 @@ func (a *Authority) Redeem(ctx context.Context, r Redemption) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("redeem code: %w", err)
 	}
-	return a.issue(&standing, standing.Grant.Scopes, nonce, now)
+	return a.issue(&standing, standing.Grant.Scopes, nonce, r.Key, now)
 }
 
 // checkRedemption compares a token request with the authorization request
@@ -233,6 +242,9 @@ func (a *Authority) checkRedemption(c *CodeState, s *Standing, r Redemption) err
 	}
 	if err := spec.VerifyPKCE(challenge, r.Verifier); err != nil {
 		return fmt.Errorf("%w: %w", ErrCodeMismatch, err)
+	}
+	if c.Key != "" && c.Key != r.Key {
+		return fmt.Errorf("%w: another key, or none, was proved (dpop_jkt)", ErrCodeMismatch)
 	}
 	// OAuth 2.1 dropped redirect_uri here; some clients send it with another
 	// loopback port than in the authorization request.

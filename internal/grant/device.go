@@ -187,6 +187,8 @@ type DeviceRedemption struct {
 	// Resource is "" where the request had none.
 	Resource string
 	Address  string
+	// Key is the thumbprint of the key that the request proved, "" for none.
+	Key string
 }
 
 // RedeemDevice answers a poll (RFC 8628 §3.4). A code gives tokens once.
@@ -241,7 +243,7 @@ func (a *Authority) RedeemDevice(ctx context.Context, r DeviceRedemption) (Token
 	if err != nil {
 		return Tokens{}, fmt.Errorf("redeem device code: %w", err)
 	}
-	return a.issue(&standing, standing.Grant.Scopes, "", now)
+	return a.issue(&standing, standing.Grant.Scopes, "", r.Key, now)
 }
 
 // DeviceStore keeps device authorizations. Each change is one transaction

@@ -20,6 +20,8 @@ type ExchangeRequest struct {
 	// NotAfter is when the token that is exchanged ends.
 	NotAfter time.Time
 	Address  string
+	// Key is the thumbprint of the key that the request proved, "" for none.
+	Key string
 }
 
 // Exchange returns an access token of the same grant, without a refresh token:
@@ -56,7 +58,7 @@ func (a *Authority) Exchange(ctx context.Context, r ExchangeRequest) (Tokens, er
 	if len(actor) > maxClientIDClaim {
 		actor = string(r.Client.Key())
 	}
-	return a.issueAccess(&standing, r.Wanted, expires, now, actor)
+	return a.issueAccess(&standing, r.Wanted, expires, now, actor, r.Key)
 }
 
 // LookUpRefreshToken returns what a refresh token stands for, if it would be

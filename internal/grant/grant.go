@@ -57,6 +57,9 @@ type Grant struct {
 	// Superseded tells when the last few generations before the newest were
 	// rotated out, oldest first.
 	Superseded []Rotation
+	// Key is the thumbprint of the key that a public client's refresh tokens
+	// are bound to (RFC 9449 §5), "" for none.
+	Key string
 }
 
 // Rotation is the moment at which a refresh token gave way to its successor.
@@ -84,6 +87,7 @@ var (
 	ErrTokenMismatch = errors.New("the refresh token belongs to another client")
 	ErrTokenReused   = errors.New("the refresh token was replaced too long ago")
 	ErrReconnect     = errors.New("the hour is over and the person must sign in again")
+	ErrKey           = errors.New("the token is bound to another key")
 	ErrScope         = errors.New("the scope goes beyond what was granted")
 	ErrTarget        = errors.New("the grant is for another resource")
 	ErrClientUnknown = errors.New("no such client")

@@ -115,6 +115,8 @@ type Assertion struct {
 	Resource string
 	Scopes   spec.Scopes
 	Address  string
+	// Key is the thumbprint of the key that the request proved, "" for none.
+	Key string
 }
 
 // Assert gives an access token for an assertion, and no refresh token: the
@@ -149,7 +151,7 @@ func (a *Authority) Assert(ctx context.Context, as Assertion) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("use assertion: %w", err)
 	}
-	t, err := a.issue(&standing, as.Scopes, "", now)
+	t, err := a.issue(&standing, as.Scopes, "", as.Key, now)
 	t.Refresh = ""
 	return t, err
 }

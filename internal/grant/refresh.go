@@ -23,6 +23,8 @@ type RefreshRequest struct {
 	// Resource is "" where the request had none.
 	Resource string
 	Address  string
+	// Key is the thumbprint of the key that the request proved, "" for none.
+	Key string
 }
 
 // alwaysGranted returns offline_access, which a refresh may name whether it
@@ -61,6 +63,9 @@ func (a *Authority) Refresh(ctx context.Context, r RefreshRequest) (Tokens, erro
 		if r.Resource != "" && r.Resource != s.Grant.Resource {
 			return nil, ErrTarget
 		}
+		if s.Grant.Key != "" && s.Grant.Key != r.Key {
+			return nil, ErrKey
+		}
 		scopes = s.Grant.Scopes
 		if r.Scopes != nil {
 			if !s.Grant.Scopes.Contains(r.Scopes.Without(alwaysGranted())) {
@@ -88,7 +93,7 @@ func (a *Authority) Refresh(ctx context.Context, r RefreshRequest) (Tokens, erro
 	if err != nil {
 		return Tokens{}, fmt.Errorf("refresh grant %s: %w", id, err)
 	}
-	return a.issue(&standing, scopes, "", now)
+	return a.issue(&standing, scopes, "", r.Key, now)
 }
 
 // rotate moves the grant to its next generation, or leaves it alone where

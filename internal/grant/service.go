@@ -27,6 +27,8 @@ type ServiceRequest struct {
 	// Scopes must be within what the client's roles give.
 	Scopes  spec.Scopes
 	Address string
+	// Key is the thumbprint of the key that the request proved, "" for none.
+	Key string
 }
 
 // ServiceToken returns an access token for a client that acts by itself, and
@@ -45,7 +47,7 @@ func (a *Authority) ServiceToken(ctx context.Context, r ServiceRequest) (Tokens,
 	if err := s.Verdict(now, a.Lifetimes); err != nil {
 		return Tokens{}, err
 	}
-	return a.issueAccess(s, r.Scopes, a.Lifetimes.AccessExpiry(now), now, "")
+	return a.issueAccess(s, r.Scopes, a.Lifetimes.AccessExpiry(now), now, "", r.Key)
 }
 
 // serviceStanding finds the grant of a service, or makes it.

@@ -18,6 +18,9 @@ type CodeState struct {
 	// Challenge is the S256 code challenge (RFC 7636 §4.2).
 	Challenge string
 	Nonce     string
+	// Key is the thumbprint of the key that the client must prove (RFC 9449
+	// §10), "" for any or none.
+	Key       string
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	// UsedAt is zero for a code that was not redeemed.

@@ -41,6 +41,14 @@ type Claims struct {
 	Username  string   `json:"preferred_username,omitempty"`
 	// Actor is the client that exchanged a token for this one.
 	Actor *Actor `json:"act,omitempty"`
+	// Confirmation binds the token to a key.
+	Confirmation *Confirmation `json:"cnf,omitempty"`
+}
+
+// Confirmation names the key that whoever presents a token must prove to hold
+// (RFC 9449 §6.1).
+type Confirmation struct {
+	Thumbprint string `json:"jkt"`
 }
 
 // Actor is who acts with a token in its person's place (RFC 8693 §4.1).
@@ -69,7 +77,7 @@ type idClaims struct {
 
 // issueAccess signs an access token for a grant that has just passed its
 // verdict.
-func (a *Authority) issueAccess(s *Standing, scopes spec.Scopes, expires, now time.Time, actor string) (Tokens, error) {
+func (a *Authority) issueAccess(s *Standing, scopes spec.Scopes, expires, now time.Time, actor, key string) (Tokens, error) {
 	g := s.Grant
 	clientID := string(s.Client.ID)
 	if len(clientID) > maxClientIDClaim {
@@ -84,18 +92,21 @@ func (a *Authority) issueAccess(s *Standing, scopes spec.Scopes, expires, now ti
 	if actor != "" {
 		claims.Actor = &Actor{Subject: actor}
 	}
+	if key != "" {
+		claims.Confirmation = &Confirmation{Thumbprint: key}
+	}
 	access, err := a.Keys.sign(typeAccessToken, claims)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("sign access token: %w", err)
 	}
-	return Tokens{Access: AccessToken(access), ExpiresAt: expires, Scopes: scopes, Grant: g.ID}, nil
+	return Tokens{Access: AccessToken(access), ExpiresAt: expires, Scopes: scopes, Grant: g.ID, Bound: key != ""}, nil
 }
 
 // issue signs tokens for a grant that has just passed its verdict.
-func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce string, now time.Time) (Tokens, error) {
+func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce, key string, now time.Time) (Tokens, error) {
 	g := s.Grant
 	expires := a.Lifetimes.AccessExpiry(now)
-	t, err := a.issueAccess(s, scopes, expires, now, "")
+	t, err := a.issueAccess(s, scopes, expires, now, "", key)
 	if err != nil {
 		return Tokens{}, err
 	}

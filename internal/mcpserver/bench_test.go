@@ -16,6 +16,7 @@ import (
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/grant/granttest"
 	"github.com/orielhq/oriel/internal/mcpserver"
+	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/tools"
@@ -44,8 +45,10 @@ func newEndpoint(tb testing.TB, logs telemetry.Logs) (*granttest.Fixture, *acces
 	f.Must(err)
 	site, err := web.New(web.Config{Pages: pages, Logger: log, Now: f.Now, PublicURL: granttest.Issuer})
 	f.Must(err)
+	proofs, err := dpop.New(dpop.Config{PublicURL: public, NonceKey: make([]byte, 32), Now: f.Now})
+	f.Must(err)
 	guarded, err := mcpserver.New(mcpserver.Config{
-		Site: site, Gate: gate, Resources: f.Resources, PublicURL: public, Tools: set, Logger: log, Now: f.Now, Version: "bench",
+		Site: site, Gate: gate, Proofs: proofs, Resources: f.Resources, PublicURL: public, Tools: set, Logger: log, Now: f.Now, Version: "bench",
 	})
 	f.Must(err)
 	mux := http.NewServeMux()

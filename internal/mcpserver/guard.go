@@ -17,6 +17,7 @@ import (
 
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -44,7 +45,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		// good token gets: it says nothing about which teams exist.
 		at = s.Resources.Bare()
 	}
-	token, err := spec.ParseBearer(r.Header.Values("Authorization"))
+	token, dpopScheme, err := spec.ParseAccessToken(r.Header.Values("Authorization"))
 	if err != nil {
 		return s.challenge(w, at, nil, err)
 	}
@@ -56,6 +57,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		return &web.Error{
 			Status: http.StatusServiceUnavailable, Code: spec.TemporarilyUnavailable, RetryAfter: retryAfter,
 			Public: "Access cannot be decided right now.", Next: "Try again in a moment.", Cause: err,
+		}
+	}
+	if dpopScheme || caller.Key() != "" {
+		if err := s.checkPossession(w, r, at, caller.Key(), token, dpopScheme); err != nil {
+			return err
 		}
 	}
 	if err := s.checkScope(w, r, at, caller); err != nil {
@@ -121,6 +127,22 @@ func (s *Server) challenge(w http.ResponseWriter, at spec.Resource, e *spec.Erro
 	return out
 }
 
+// checkPossession holds a token that is bound to a key to it (RFC 9449 §7).
+// The challenge of a refusal is one for the scheme DPoP.
+func (s *Server) checkPossession(w http.ResponseWriter, r *http.Request, at spec.Resource, bound, token string, scheme bool) error {
+	e := dpop.CheckPossession(s.Proofs, r, bound, token, scheme)
+	w.Header().Set("DPoP-Nonce", s.Proofs.Nonce())
+	switch {
+	case e == nil:
+		return nil
+	case e.Status >= http.StatusInternalServerError:
+		return &web.Error{Status: e.Status, Code: e.Code, RetryAfter: retryAfter, Public: e.Description + "."}
+	}
+	c := spec.Challenge{Error: e, ResourceMetadata: at.MetadataURL(), Scope: spec.DefaultScopes()}
+	w.Header().Set("WWW-Authenticate", c.DPoP())
+	return &web.Error{Status: http.StatusUnauthorized, Code: e.Code, Public: e.Description + "."}
+}
+
 // checkSource refuses requests that a foreign web page, or a rebound name,
 // makes a browser send (MCP, "Streamable HTTP", security warning).
 func (s *Server) checkSource(r *http.Request) error {
@@ -169,7 +191,7 @@ func cors(h http.Header, r *http.Request) {
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Add("Vary", "Origin")
-	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, DPoP-Nonce")
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS")
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID, DPoP")

@@ -19,6 +19,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/orielhq/oriel/internal/access"
+	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/tools"
 	"github.com/orielhq/oriel/internal/web"
@@ -55,8 +56,10 @@ type Config struct {
 	Resources spec.Resources
 	PublicURL spec.PublicURL
 	Tools     *tools.Set
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Proofs checks proofs of possession.
+	Proofs *dpop.Checker
+	Logger *slog.Logger
+	Now    func() time.Time
 	// AllowedOrigins are origins of web pages that may call, beside our own
 	// and those on this computer.
 	AllowedOrigins []string
@@ -72,8 +75,8 @@ type Server struct {
 
 // New returns the endpoint, or an error that names what Config lacks.
 func New(c Config) (*Server, error) {
-	if c.Site == nil || c.Gate == nil || c.Tools == nil || c.Logger == nil || c.Now == nil {
-		return nil, errors.New("mcpserver: Config needs Site, Gate, Tools, Logger and Now")
+	if c.Site == nil || c.Gate == nil || c.Tools == nil || c.Proofs == nil || c.Logger == nil || c.Now == nil {
+		return nil, errors.New("mcpserver: Config needs Site, Gate, Tools, Proofs, Logger and Now")
 	}
 	_, host, _ := strings.Cut(c.PublicURL.String(), "://")
 	c.Site = c.Site.WithBodyLimit(maxRequestBytes)

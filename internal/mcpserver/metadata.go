@@ -34,5 +34,5 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request) error {
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found", Public: "There is no such resource."}
 	}
 	h.Set("Cache-Control", "public, max-age=300")
-	return web.WriteJSON(w, http.StatusOK, spec.NewResourceMetadata(at, s.PublicURL, "Oriel", spec.Features{}))
+	return web.WriteJSON(w, http.StatusOK, spec.NewResourceMetadata(at, s.PublicURL, "Oriel", spec.Features{DPoP: true}))
 }

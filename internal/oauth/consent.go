@@ -249,7 +249,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, auth authorizat
 		ID: d.id, Person: session.Person.ID, Client: auth.client, Team: d.team.ID, TeamSlug: d.team.Slug,
 		Resource: auth.Resource.URL(), Scopes: d.scopes,
 		AuthTime: session.AuthTime, AMR: session.AMR, ACR: session.ACR,
-		RedirectURI: auth.Redirect.String(), Challenge: auth.Challenge, Nonce: auth.Nonce, How: d.how,
+		RedirectURI: auth.Redirect.String(), Challenge: auth.Challenge, Nonce: auth.Nonce, Key: auth.DPoPKey, How: d.how,
 	}, s.personActor(r, session.Person))
 	if errors.Is(err, grant.ErrConsentUsed) {
 		return &web.Error{

@@ -85,12 +85,12 @@ func mayUseDevice(c grant.Client) error {
 }
 
 // redeemDevice is the token endpoint's part of the device grant.
-func (s *Server) redeemDevice(r *http.Request, client grant.Client, req spec.TokenRequest, resource, address string) (grant.Tokens, error) {
+func (s *Server) redeemDevice(r *http.Request, client grant.Client, req spec.TokenRequest, resource, address, key string) (grant.Tokens, error) {
 	if err := mayUseDevice(client); err != nil {
 		return grant.Tokens{}, err
 	}
 	t, err := s.Authority.RedeemDevice(r.Context(), grant.DeviceRedemption{
-		Code: grant.DeviceCode(req.DeviceCode), Client: client.ID, Resource: resource, Address: address,
+		Code: grant.DeviceCode(req.DeviceCode), Client: client.ID, Resource: resource, Address: address, Key: key,
 	})
 	// RFC 8628 §3.5.
 	for known, code := range map[error]string{

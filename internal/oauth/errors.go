@@ -19,7 +19,7 @@ const retryAfter = 2 * time.Second
 // own fault, which no client takes for the end of its connection.
 var invalidGrants = []error{
 	grant.ErrCodeUnknown, grant.ErrCodeMismatch, grant.ErrCodeUsed,
-	grant.ErrTokenUnknown, grant.ErrTokenMismatch, grant.ErrTokenReused, grant.ErrReconnect, grant.ErrNotFound,
+	grant.ErrTokenUnknown, grant.ErrTokenMismatch, grant.ErrTokenReused, grant.ErrReconnect, grant.ErrKey, grant.ErrNotFound,
 }
 
 // oauthError says how an endpoint for clients answers an error (RFC 6749

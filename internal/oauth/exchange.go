@@ -19,7 +19,7 @@ const (
 // and gets one with fewer scopes, say to hand to a part of itself that it
 // trusts less. There is no other use here: tokens of others are not taken, and
 // nothing grows. Errors about the token are invalid_request (§2.2.2).
-func (s *Server) exchange(r *http.Request, client grant.Client, req spec.TokenRequest, resource string) (grant.Tokens, error) {
+func (s *Server) exchange(r *http.Request, client grant.Client, req spec.TokenRequest, resource, key string) (grant.Tokens, error) {
 	switch {
 	case req.SubjectTokenType != typeAccessToken && req.SubjectTokenType != typeJWT:
 		return grant.Tokens{}, spec.NewError(spec.InvalidRequest, "subject_token_type must be "+typeAccessToken)
@@ -40,6 +40,10 @@ func (s *Server) exchange(r *http.Request, client grant.Client, req spec.TokenRe
 	if caller.Client().ID != client.ID {
 		return grant.Tokens{}, spec.NewError(spec.InvalidRequest, "subject_token: it was issued to another client")
 	}
+	// What was bound stays bound, to the same key.
+	if caller.Key() != "" && caller.Key() != key {
+		return grant.Tokens{}, spec.NewError(spec.InvalidRequest, "subject_token: it is bound to a key that the request does not prove")
+	}
 	if resource != "" && resource != caller.Resource() {
 		return grant.Tokens{}, grant.ErrTarget
 	}
@@ -49,6 +53,6 @@ func (s *Server) exchange(r *http.Request, client grant.Client, req spec.TokenRe
 	}
 	return s.Authority.Exchange(r.Context(), grant.ExchangeRequest{
 		Grant: caller.Grant(), Client: client.ID, Held: caller.Scopes(), Wanted: wanted, NotAfter: caller.Expires(),
-		Address: s.Site.ClientAddress(r).String(),
+		Address: s.Site.ClientAddress(r).String(), Key: key,
 	})
 }

@@ -162,7 +162,7 @@ func (c idJAG) check(now time.Time, audiences []string, client grant.Client) err
 
 // assert is the token endpoint's part of the JWT bearer grant (RFC 7523 §2.1)
 // with identity assertions.
-func (s *Server) assert(r *http.Request, client grant.Client, req spec.TokenRequest, resource, address string) (grant.Tokens, error) {
+func (s *Server) assert(r *http.Request, client grant.Client, req spec.TokenRequest, resource, address, key string) (grant.Tokens, error) {
 	// ID-JAG, "Client Authentication": for confidential clients only.
 	if client.Metadata.IsPublic() {
 		return grant.Tokens{}, spec.NewError(spec.UnauthorizedClient, "only a client that authenticates may present an assertion; an administrator registers one with: oriel client add --confidential")
@@ -171,6 +171,7 @@ func (s *Server) assert(r *http.Request, client grant.Client, req spec.TokenRequ
 	if err == nil {
 		a.Client, a.Address = client, address
 		var t grant.Tokens
+		a.Key = key
 		if t, err = s.Authority.Assert(r.Context(), a); err == nil {
 			return t, nil
 		}

@@ -14,20 +14,21 @@ import (
 // is worth nothing now, or is none of the asker's business, it holds active
 // alone.
 type introspection struct {
-	Active    bool         `json:"active"`
-	Scope     string       `json:"scope,omitempty"`
-	ClientID  string       `json:"client_id,omitempty"`
-	Username  string       `json:"username,omitempty"`
-	TokenType string       `json:"token_type,omitempty"`
-	ExpiresAt int64        `json:"exp,omitempty"`
-	IssuedAt  int64        `json:"iat,omitempty"`
-	Subject   string       `json:"sub,omitempty"`
-	Audience  string       `json:"aud,omitempty"`
-	Issuer    string       `json:"iss,omitempty"`
-	TokenID   string       `json:"jti,omitempty"`
-	Team      string       `json:"team,omitempty"`
-	Grant     grant.ID     `json:"grant,omitempty"`
-	Actor     *grant.Actor `json:"act,omitempty"`
+	Active       bool                `json:"active"`
+	Scope        string              `json:"scope,omitempty"`
+	ClientID     string              `json:"client_id,omitempty"`
+	Username     string              `json:"username,omitempty"`
+	TokenType    string              `json:"token_type,omitempty"`
+	ExpiresAt    int64               `json:"exp,omitempty"`
+	IssuedAt     int64               `json:"iat,omitempty"`
+	Subject      string              `json:"sub,omitempty"`
+	Audience     string              `json:"aud,omitempty"`
+	Issuer       string              `json:"iss,omitempty"`
+	TokenID      string              `json:"jti,omitempty"`
+	Team         string              `json:"team,omitempty"`
+	Grant        grant.ID            `json:"grant,omitempty"`
+	Actor        *grant.Actor        `json:"act,omitempty"`
+	Confirmation *grant.Confirmation `json:"cnf,omitempty"`
 }
 
 // introspect is the introspection endpoint (RFC 7662). Only a client that
@@ -71,8 +72,12 @@ func (s *Server) inspectAccessToken(r *http.Request, client grant.Client, token 
 	if err != nil {
 		return introspection{}, err
 	}
+	typ := "Bearer"
+	if claims.Confirmation != nil {
+		typ = "DPoP"
+	}
 	return introspection{
-		Active: true, Scope: claims.Scope, ClientID: string(client.ID), Username: claims.Username, TokenType: "Bearer",
+		Confirmation: claims.Confirmation, Active: true, Scope: claims.Scope, ClientID: string(client.ID), Username: claims.Username, TokenType: typ,
 		ExpiresAt: claims.ExpiresAt, IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: claims.Audience,
 		Issuer: claims.Issuer, TokenID: claims.TokenID, Team: claims.Team, Grant: claims.Grant, Actor: claims.Actor,
 	}, nil

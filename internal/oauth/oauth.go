@@ -23,6 +23,7 @@ import (
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
+	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
@@ -40,6 +41,8 @@ type Config struct {
 	Documents *clientdoc.Documents
 	// Admission says which clients may connect.
 	Admission grant.Admission
+	// Proofs checks proofs of possession.
+	Proofs *dpop.Checker
 	// Resources are the URLs that tokens can be for.
 	Resources spec.Resources
 	PublicURL spec.PublicURL
@@ -65,7 +68,7 @@ func features() spec.Features {
 	return spec.Features{
 		Registration: true, ClientDocuments: true, PrivateKeyJWT: true, ClientSecrets: true, Revocation: true, UserInfo: true,
 		FormPost: true, PushedAuthorization: true, Logout: true, Introspection: true, TokenExchange: true, ClientCredentials: true,
-		DeviceAuthorization: true, JWTBearer: true,
+		DeviceAuthorization: true, JWTBearer: true, DPoP: true,
 	}
 }
 
@@ -73,8 +76,8 @@ func features() spec.Features {
 // lacks.
 func New(c Config) (*Server, error) {
 	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Gate == nil || c.Clients == nil ||
-		c.Documents == nil || c.Now == nil {
-		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients, Documents and Now")
+		c.Documents == nil || c.Proofs == nil || c.Now == nil {
+		return nil, errors.New("oauth: Config needs Site, Desk, Directory, Authority, Gate, Clients, Documents, Proofs and Now")
 	}
 	if err := c.Admission.Check(); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
@@ -148,7 +151,7 @@ func open(methods []string, h web.HandlerFunc) web.HandlerFunc {
 	allowed := strings.Join(append(slices.Clone(methods), http.MethodOptions), ", ")
 	return func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, DPoP-Nonce")
 		if r.Method == http.MethodOptions {
 			w.Header().Set("Access-Control-Allow-Methods", allowed)
 			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, MCP-Protocol-Version, DPoP")

@@ -13,7 +13,7 @@ import (
 // clientCredentials gives a token to a client that acts by itself (RFC 6749
 // §4.4): one that an administrator bound to a team and roles there. It may do
 // what these roles allow, at that moment, as a person might.
-func (s *Server) clientCredentials(r *http.Request, client grant.Client, req spec.TokenRequest, resource string) (grant.Tokens, error) {
+func (s *Server) clientCredentials(r *http.Request, client grant.Client, req spec.TokenRequest, resource, key string) (grant.Tokens, error) {
 	if client.Metadata.IsPublic() || client.Service == "" {
 		return grant.Tokens{}, spec.NewError(spec.UnauthorizedClient, "the client may not act by itself; an administrator can register one that may: oriel client add --team …")
 	}
@@ -42,7 +42,7 @@ func (s *Server) clientCredentials(r *http.Request, client grant.Client, req spe
 		}
 	}
 	return s.Authority.ServiceToken(r.Context(), grant.ServiceRequest{
-		Client: client, Team: member.Team, Resource: target, Scopes: wanted, Address: s.Site.ClientAddress(r).String(),
+		Client: client, Team: member.Team, Resource: target, Scopes: wanted, Address: s.Site.ClientAddress(r).String(), Key: key,
 	})
 }
 

@@ -75,46 +75,53 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 	if err := s.ensureSigner(r.Context(), client.Metadata); err != nil {
 		return err
 	}
+	key, err := s.proof(w, r)
+	if err != nil {
+		return err
+	}
 	address := s.Site.ClientAddress(r).String()
 	var tokens grant.Tokens
 	switch req.GrantType {
 	case spec.GrantAuthorizationCode:
 		tokens, err = s.Authority.Redeem(r.Context(), grant.Redemption{
 			Code: grant.Code(req.Code), Client: client.ID, RedirectURI: req.RedirectURI, Verifier: string(req.CodeVerifier),
-			Resource: resource, Address: address,
+			Resource: resource, Address: address, Key: key,
 		})
 	case spec.GrantRefreshToken:
 		// Every client that can redeem a code may refresh, whatever grant
 		// types it registered: many leave refresh_token out and need it.
 		refresh := grant.RefreshRequest{
-			Token: grant.RefreshToken(req.RefreshToken), Client: client.ID, Resource: resource, Address: address,
+			Token: grant.RefreshToken(req.RefreshToken), Client: client.ID, Resource: resource, Address: address, Key: key,
 		}
 		if req.ScopeGiven {
 			refresh.Scopes = &req.Scopes
 		}
 		tokens, err = s.Authority.Refresh(r.Context(), refresh)
 	case spec.GrantClientCredentials:
-		tokens, err = s.clientCredentials(r, client, req, resource)
+		tokens, err = s.clientCredentials(r, client, req, resource, key)
 	case spec.GrantTokenExchange:
-		tokens, err = s.exchange(r, client, req, resource)
+		tokens, err = s.exchange(r, client, req, resource, key)
 	case spec.GrantDeviceCode:
-		tokens, err = s.redeemDevice(r, client, req, resource, address)
+		tokens, err = s.redeemDevice(r, client, req, resource, address, key)
 	case spec.GrantJWTBearer:
-		tokens, err = s.assert(r, client, req, resource, address)
+		tokens, err = s.assert(r, client, req, resource, address, key)
 	default:
 		return spec.NewError(spec.UnsupportedGrantType, "grant_type is not supported")
 	}
 	if err != nil {
 		return err
 	}
-	issued := ""
+	typ, issued := "Bearer", ""
+	if tokens.Bound {
+		typ = "DPoP"
+	}
 	if req.GrantType == spec.GrantTokenExchange {
 		issued = typeAccessToken
 	}
 	return web.WriteJSON(w, http.StatusOK, spec.TokenResponse{
 		IssuedTokenType: issued,
 		AccessToken:     string(tokens.Access),
-		TokenType:       "Bearer",
+		TokenType:       typ,
 		ExpiresIn:       int64(tokens.ExpiresAt.Sub(s.Now()).Seconds()),
 		Scope:           tokens.Scopes.String(),
 		RefreshToken:    string(tokens.Refresh),

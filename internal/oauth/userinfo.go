@@ -12,7 +12,7 @@ import (
 
 // userInfo tells a client who its person is (OpenID Connect Core §5.3).
 func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) error {
-	token, err := spec.ParseBearer(r.Header.Values("Authorization"))
+	token, dpopScheme, err := spec.ParseAccessToken(r.Header.Values("Authorization"))
 	if err != nil {
 		return s.refuseToken(w, "", nil)
 	}
@@ -21,6 +21,9 @@ func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) error {
 		return s.refuseToken(w, spec.InvalidToken, refused)
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.possession(w, r, caller, token, dpopScheme); err != nil {
 		return err
 	}
 	if !caller.Scopes().Has(spec.ScopeOpenID) {

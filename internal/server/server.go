@@ -28,6 +28,7 @@ import (
 	"github.com/orielhq/oriel/internal/mcpserver"
 	"github.com/orielhq/oriel/internal/oauth"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
+	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
@@ -212,10 +213,14 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
+	proofs, err := dpop.New(dpop.Config{PublicURL: s.public, NonceKey: s.authority.Master.Derive("dpop nonce"), Now: s.Now})
+	if err != nil {
+		return err
+	}
 	as, err := oauth.New(oauth.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Gate: s.gate, Clients: s.db,
 		Documents: documents, Admission: s.Settings.Admission(),
-		Resources: resources, PublicURL: s.public, Now: s.Now,
+		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now,
 	})
 	if err != nil {
 		return err
@@ -234,7 +239,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	mcp, err := mcpserver.New(mcpserver.Config{
-		Site: site, Gate: s.gate, Resources: resources, PublicURL: s.public, Tools: set, Logger: s.log, Now: s.Now,
+		Site: site, Gate: s.gate, Proofs: proofs, Resources: resources, PublicURL: s.public, Tools: set, Logger: s.log, Now: s.Now,
 		AllowedOrigins: s.Settings.AllowedOrigins, Version: s.Version,
 	})
 	if err != nil {

@@ -28,7 +28,7 @@ type querier interface {
 
 const grantColumns = `grants.id, grants.person_id, grants.client_key, grants.team_id, grants.resource, grants.scopes,
 	grants.auth_time, grants.amr, grants.acr, grants.created_at, grants.redeemed_at, grants.last_used_at,
-	grants.ended_at, grants.end_reason, grants.generation, grants.superseded`
+	grants.ended_at, grants.end_reason, grants.generation, grants.superseded, grants.dpop_jkt`
 
 type grantRow struct {
 	g                                          grant.Grant
@@ -39,7 +39,7 @@ type grantRow struct {
 func (r *grantRow) fields() []any {
 	return []any{
 		&r.g.ID, &r.g.Person, &r.g.Client, &r.g.Team, &r.g.Resource, &r.scopes, &r.authTime, &r.amr, &r.g.ACR,
-		&r.created, &r.redeemed, &r.used, &r.endedAt, &r.g.EndReason, &r.g.Generation, &r.superseded,
+		&r.created, &r.redeemed, &r.used, &r.endedAt, &r.g.EndReason, &r.g.Generation, &r.superseded, &r.g.Key,
 	}
 }
 
@@ -191,9 +191,9 @@ func (db *DB) Approve(ctx context.Context, g grant.Grant, code grant.CodeState, 
 		if err := t.insertGrant(g); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO codes (hash, grant_id, redirect_uri, code_challenge, nonce, created_at, expires_at, used_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, 0)`,
-			string(code.Hash), string(g.ID), code.RedirectURI, code.Challenge, code.Nonce, millis(code.CreatedAt), millis(code.ExpiresAt)); err != nil {
+		if _, err := t.exec(`INSERT INTO codes (hash, grant_id, redirect_uri, code_challenge, nonce, dpop_jkt, created_at, expires_at, used_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)`,
+			string(code.Hash), string(g.ID), code.RedirectURI, code.Challenge, code.Nonce, code.Key, millis(code.CreatedAt), millis(code.ExpiresAt)); err != nil {
 			return fmt.Errorf("insert code: %w", err)
 		}
 		return t.record(ev)
@@ -235,8 +235,8 @@ func (db *DB) ChangeByCode(ctx context.Context, h grant.CodeHash, change func(*g
 	return db.update(ctx, func(t *tx) error {
 		code := grant.CodeState{Hash: h}
 		var created, expires, used int64
-		err := t.QueryRow("SELECT grant_id, redirect_uri, code_challenge, nonce, created_at, expires_at, used_at FROM codes WHERE hash = $1",
-			string(h)).Scan(&code.Grant, &code.RedirectURI, &code.Challenge, &code.Nonce, &created, &expires, &used)
+		err := t.QueryRow("SELECT grant_id, redirect_uri, code_challenge, nonce, dpop_jkt, created_at, expires_at, used_at FROM codes WHERE hash = $1",
+			string(h)).Scan(&code.Grant, &code.RedirectURI, &code.Challenge, &code.Nonce, &code.Key, &created, &expires, &used)
 		if errors.Is(err, sql.ErrNoRows) {
 			return grant.ErrCodeUnknown
 		}
@@ -281,9 +281,9 @@ func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.St
 	g := s.Grant
 	if g.Generation != before.Generation || !g.RedeemedAt.Equal(before.RedeemedAt) || !g.LastUsedAt.Equal(before.LastUsedAt) ||
 		!g.EndedAt.Equal(before.EndedAt) || !slices.Equal(g.Superseded, before.Superseded) {
-		if _, err := t.exec(`UPDATE grants SET redeemed_at = $1, last_used_at = $2, ended_at = $3, end_reason = $4, generation = $5, superseded = $6
-			WHERE id = $7`,
-			millis(g.RedeemedAt), millis(g.LastUsedAt), millis(g.EndedAt), g.EndReason, int64(g.Generation), formatSuperseded(g.Superseded), string(id)); err != nil {
+		if _, err := t.exec(`UPDATE grants SET redeemed_at = $1, last_used_at = $2, ended_at = $3, end_reason = $4, generation = $5, superseded = $6, dpop_jkt = $7
+			WHERE id = $8`,
+			millis(g.RedeemedAt), millis(g.LastUsedAt), millis(g.EndedAt), g.EndReason, int64(g.Generation), formatSuperseded(g.Superseded), g.Key, string(id)); err != nil {
 			return fmt.Errorf("update grant: %w", err)
 		}
 	}

@@ -15,27 +15,37 @@ var ErrNoBearer = errors.New("the request has no bearer token")
 // case, one token of at most 8 KiB in the characters of token68 (RFC 9110 §11.2). No header, or one with another scheme, is
 // ErrNoBearer; everything else is *Error with invalid_token. Tokens in the query or the body are never looked for.
 func ParseBearer(authorization []string) (string, error) {
-	if len(authorization) == 0 {
+	token, dpop, err := ParseAccessToken(authorization)
+	if err == nil && dpop {
 		return "", ErrNoBearer
+	}
+	return token, err
+}
+
+// ParseAccessToken is ParseBearer for resources that take the scheme DPoP as well (RFC 9449 §7.1).
+func ParseAccessToken(authorization []string) (token string, dpop bool, err error) {
+	if len(authorization) == 0 {
+		return "", false, ErrNoBearer
 	}
 	if len(authorization) > 1 {
 		// Two readers might take two different ones.
-		return "", NewError(InvalidToken, "there is more than one Authorization header")
+		return "", false, NewError(InvalidToken, "there is more than one Authorization header")
 	}
 	scheme, token, ok := strings.Cut(authorization[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", ErrNoBearer
+	dpop = strings.EqualFold(scheme, "DPoP")
+	if !dpop && !strings.EqualFold(scheme, "Bearer") {
+		return "", false, ErrNoBearer
 	}
 	token = strings.Trim(token, " ")
 	switch {
 	case !ok || token == "":
-		return "", NewError(InvalidToken, "the Authorization header has no token")
+		return "", false, NewError(InvalidToken, "the Authorization header has no token")
 	case len(token) > maxBearerBytes:
-		return "", NewError(InvalidToken, "the token is too long")
+		return "", false, NewError(InvalidToken, "the token is too long")
 	case !isToken68(token):
-		return "", NewError(InvalidToken, "the token is malformed")
+		return "", false, NewError(InvalidToken, "the token is malformed")
 	}
-	return token, nil
+	return token, dpop, nil
 }
 
 func isToken68(s string) bool {
