@@ -150,7 +150,6 @@ func TestCase024_BlockedDocumentsAndHosts(t *testing.T) {
 	o := s.Known(other, documentRedirect).Connect("ada@example.com", "shop")
 	self := s.Register(`{"client_name":"Self","redirect_uris":["https://client.example/back"],"token_endpoint_auth_method":"none"}`).Connect("ada@example.com", "shop")
 	far := s.Register().Connect("ada@example.com", "shop")
-	s.WaitReady()
 
 	check := func(name string, c *testkit.Client, blocked bool) {
 		t.Helper()

@@ -8,7 +8,7 @@ import (
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) { testkit.MainWithoutEngine(m) }
 
 // newServer is a server with two people: ada is a viewer in the team shop and
 // an admin in the team bank, bob is in no team.
