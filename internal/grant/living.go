@@ -14,7 +14,7 @@ import (
 // maxLiving is how many living grants a person may have with one client, in
 // one team, for one resource: a client that signs in anew on each computer,
 // or at each start, must not leave keys behind without end.
-const maxLiving = 10
+const maxLiving = 50
 
 // reasonCrowded is why a grant ended that was one too many. Clients and
 // people are told.

@@ -343,9 +343,9 @@ func TestRememberedConsentInteractive(t *testing.T) {
 	wantConsentPage(t, b.Get(c.AuthorizeURL(set("scope", "logs:read"))))
 }
 
-// TestAtMostTenConnectionsOfOneClient: the longest unused one ends, and its
+// TestAtMostFiftyConnectionsOfOneClient: the longest unused one ends, and its
 // client learns why.
-func TestAtMostTenConnectionsOfOneClient(t *testing.T) {
+func TestAtMostFiftyConnectionsOfOneClient(t *testing.T) {
 	s := newServer(t)
 	c := s.Register().Connect("ada@example.com", "shop")
 	oldest := *c
@@ -355,7 +355,7 @@ func TestAtMostTenConnectionsOfOneClient(t *testing.T) {
 	// The oldest is in use, so that it is not the longest unused.
 	s.Clock.Advance(time.Minute)
 	wantStatus(t, oldest.Renew(oldest.Refresh), http.StatusOK)
-	for range 8 {
+	for range 48 {
 		c.Connect("ada@example.com", "shop")
 	}
 	c.Connect("ada@example.com", "bank") // another team counts for itself
@@ -367,7 +367,7 @@ func TestAtMostTenConnectionsOfOneClient(t *testing.T) {
 
 	c.Connect("ada@example.com", "shop")
 	living := grants(t, s, c)
-	if n := len(living); n != 11 || slices.ContainsFunc(living, func(g grant.Grant) bool { return g.ID == third.ID }) {
+	if n := len(living); n != 51 || slices.ContainsFunc(living, func(g grant.Grant) bool { return g.ID == third.ID }) {
 		t.Errorf("%d grants in two teams, the longest unused among them: %v", n, living)
 	}
 	wantStatus(t, oldest.Renew(oldest.Refresh), http.StatusOK)
