@@ -205,13 +205,9 @@ func (o *options) load(name string, s *subject) (*result, error) {
 			return err
 		})
 	case "introspection":
-		tokens, err := s.tokens(1)
+		token, err := s.introspected()
 		if err != nil {
 			return nil, err
-		}
-		token := tokens[0].Access
-		if s.introspectsRefresh {
-			token = tokens[0].Refresh
 		}
 		form := url.Values{"token": {token}, "client_id": {s.machine}, "client_secret": {s.secret}}.Encode()
 		return o.steady(s, func(c *conn, _ int) error {
@@ -330,6 +326,24 @@ func (s *subject) tokens(n int) ([]pair, error) {
 		}
 	}
 	return pairs, nil
+}
+
+// introspected returns a token that the machine may ask about: of its own
+// where a client learns about no others.
+func (s *subject) introspected() (string, error) {
+	if s.introspectsRefresh {
+		tokens, err := s.tokens(1)
+		if err != nil {
+			return "", err
+		}
+		return tokens[0].Refresh, nil
+	}
+	c, err := dial(s.url)
+	if err != nil {
+		return "", err
+	}
+	defer c.c.Close() //nolint:errcheck // nothing is lost
+	return c.form(s.token, "access_token", s.credentials())
 }
 
 func (s *subject) credentials() url.Values {

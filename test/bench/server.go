@@ -191,6 +191,10 @@ func startOriel(binary, dir string, unsafe, logs bool, profile string) (*subject
 	return s, errors.Join(err, s.seed(dir))
 }
 
+// consentsOfOne is how many grants one person gets: fewer than may live beside
+// each other.
+const consentsOfOne = 40
+
 // seed makes a person, a team and two clients from outside, as the
 // administration commands do.
 func (s *subject) seed(dir string) error {
@@ -216,7 +220,11 @@ func (s *subject) seed(dir string) error {
 	if err != nil {
 		return err
 	}
-	machine, secret, err := admin.Authority.RegisterClient(ctx, "Machine", []string{redirect}, true, by)
+	service, err := admin.Directory.AddService(ctx, "Machine", "bench", []string{"viewer"}, by)
+	if err != nil {
+		return err
+	}
+	machine, secret, err := admin.Authority.RegisterService(ctx, service, []string{redirect}, by)
 	if err != nil {
 		return err
 	}
@@ -226,7 +234,7 @@ func (s *subject) seed(dir string) error {
 	if err != nil {
 		return err
 	}
-	made := 0
+	made, person := 0, ada
 	s.codes = func(n int) ([]string, error) {
 		codes := make([]string, n)
 		errs := make([]error, n)
@@ -234,9 +242,19 @@ func (s *subject) seed(dir string) error {
 		for i := range codes {
 			made++
 			id := strconv.Itoa(made)
+			if made%consentsOfOne == 0 {
+				var err error
+				if person, err = admin.Directory.AddPerson(ctx, org.NewPerson{Email: "p" + id + "@example.com", Name: id}, by); err != nil {
+					return nil, err
+				}
+				if _, err := admin.Directory.SetMember(ctx, "bench", person.Email, []string{"viewer"}, by); err != nil {
+					return nil, err
+				}
+			}
+			who := person.ID
 			wg.Go(func() {
 				code, err := admin.Authority.Approve(ctx, grant.Consent{
-					ID: id, Person: ada.ID, Client: client, Team: team.ID, TeamSlug: team.Slug, Resource: s.resource,
+					ID: id, Person: who, Client: client, Team: team.ID, TeamSlug: team.Slug, Resource: s.resource,
 					Scopes: spec.ParseScopes("openid offline_access logs:read"), AuthTime: time.Now(), AMR: []string{"pwd"},
 					RedirectURI: redirect, Challenge: challenge,
 				}, by)
@@ -272,6 +290,7 @@ func runServer(args []string) error {
 			settings.DataDir = args[i+1]
 		}
 	}
+	settings.Clients.Admission = "anyone"
 	settings.Sessions.Disconnect, settings.Sessions.Reconnect = "hourly", "refresh"
 	settings.Sessions.Idle = grant.DefaultLifetimes().Idle
 	settings.Tokens.Lifetime, settings.Tokens.ReuseWindow = grant.DefaultLifetimes().Access, grant.DefaultLifetimes().ReuseWindow
