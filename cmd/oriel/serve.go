@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -17,12 +18,21 @@ import (
 	"github.com/orielhq/oriel/internal/server"
 )
 
+// gcPercent lets the heap grow to five times what is in use.
+const gcPercent = 400
+
 type serveCommand struct {
 	config.Server
 }
 
 // Run serves until it is interrupted.
 func (c *serveCommand) Run(env *environment) error {
+	if os.Getenv("GOGC") == "" {
+		// The server's own heap is small (the engine has a process of its
+		// own): collecting it less often saves an eighth of the processor
+		// time of a token, for some 20 MiB.
+		debug.SetGCPercent(gcPercent)
+	}
 	s, err := server.New(env.ctx, server.Config{
 		Settings: c.Server,
 		Now:      time.Now,

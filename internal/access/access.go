@@ -53,7 +53,7 @@ type Caller struct {
 	standing *grant.Standing
 	scopes   spec.Scopes
 	expires  time.Time
-	key      string
+	claims   grant.Claims
 }
 
 // Person returns who is calling.
@@ -77,7 +77,16 @@ func (c *Caller) Resource() string { return c.standing.Grant.Resource }
 // Key returns the thumbprint of the key that the token is bound to, "" for a
 // bearer token. A door that takes the token of a caller with a key must see
 // that key proved (RFC 9449 §7).
-func (c *Caller) Key() string { return c.key }
+func (c *Caller) Key() string {
+	if c.claims.Confirmation == nil {
+		return ""
+	}
+	return c.claims.Confirmation.Thumbprint
+}
+
+// Claims returns what the token says. What of it holds now, the other methods
+// say.
+func (c *Caller) Claims() grant.Claims { return c.claims }
 
 // Scopes returns the scopes of the token, which may be fewer than the grant's.
 func (c *Caller) Scopes() spec.Scopes { return c.scopes }

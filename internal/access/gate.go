@@ -191,11 +191,17 @@ func (g *Gate) check(ctx context.Context, token grant.AccessToken) (c *Caller, a
 	if err := s.Verdict(now, g.Lifetimes); err != nil {
 		return nil, "", &RefusedError{Reason: err.Error()}
 	}
-	caller := &Caller{standing: s, scopes: v.scopes, expires: v.expires}
-	if v.claims.Confirmation != nil {
-		caller.key = v.claims.Confirmation.Thumbprint
+	return &Caller{standing: s, scopes: v.scopes, expires: v.expires, claims: v.claims}, v.claims.Audience, nil
+}
+
+// Standing returns a grant with all that its life depends on, as it is now,
+// from memory where it can. The caller must not change it. Errors:
+// ErrNotCurrent, grant.ErrNotFound; any other is our own fault.
+func (g *Gate) Standing(ctx context.Context, id grant.ID) (*grant.Standing, error) {
+	if err := g.keepUp(ctx); err != nil {
+		return nil, err
 	}
-	return caller, v.claims.Audience, nil
+	return g.standing(ctx, id)
 }
 
 // clockLeeway tolerates replicas whose clocks differ a little.

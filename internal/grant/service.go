@@ -11,9 +11,9 @@ import (
 	"github.com/orielhq/oriel/internal/org"
 )
 
-// serviceTouch is how old the note of a service grant's last use may be: its
+// ServiceTouch is how old the note of a service grant's last use may be: its
 // tokens are issued without a write in between.
-const serviceTouch = time.Hour
+const ServiceTouch = time.Hour
 
 // ErrNoService is returned for a client that does not act by itself.
 var ErrNoService = errors.New("the client is not bound to a team of its own")
@@ -44,10 +44,17 @@ func (a *Authority) ServiceToken(ctx context.Context, r ServiceRequest) (Tokens,
 	if err != nil {
 		return Tokens{}, fmt.Errorf("issue a token to service %s: %w", r.Client.Key(), err)
 	}
+	return a.ServiceTokenAgain(s, r.Scopes, r.Key)
+}
+
+// ServiceTokenAgain is ServiceToken for a grant that exists, as it stands now.
+// It makes no query. Errors: *EndedError; any other is our own fault.
+func (a *Authority) ServiceTokenAgain(s *Standing, scopes spec.Scopes, key string) (Tokens, error) {
+	now := a.Now()
 	if err := s.Verdict(now, a.Lifetimes); err != nil {
 		return Tokens{}, err
 	}
-	return a.issueAccess(s, r.Scopes, a.Lifetimes.AccessExpiry(now), now, "", r.Key)
+	return a.issueAccess(s, scopes, a.Lifetimes.AccessExpiry(now), now, "", key)
 }
 
 // serviceStanding finds the grant of a service, or makes it.
@@ -60,7 +67,7 @@ func (a *Authority) serviceStanding(ctx context.Context, r ServiceRequest, now t
 		if g.Team != r.Team.ID || g.RedeemedAt.IsZero() {
 			continue
 		}
-		if now.Sub(g.LastUsedAt) < serviceTouch {
+		if now.Sub(g.LastUsedAt) < ServiceTouch {
 			return a.Store.Standing(ctx, g.ID)
 		}
 		var standing *Standing

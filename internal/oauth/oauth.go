@@ -60,6 +60,7 @@ type Server struct {
 	// refusals bounds how often refused clients are recorded.
 	refusals *rate.Limiter
 	guesses  guesses
+	services services
 	issuers  issuerKeys
 }
 
