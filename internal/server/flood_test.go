@@ -23,13 +23,13 @@ import (
 // registrations is how many clients the flood has. The race detector makes
 // each ten times as dear, so the suite takes fewer than the hundred thousand
 // that "go test ./internal/server -run Flood -registrations 100000" sends.
-var registrations = flag.Int("registrations", 10_000, "clients that register in TestFloodOfRegistrationsLeavesNothingBehind")
+var registrations = flag.Int("registrations", 10_000, "clients that register in TestCase016_FloodOfRegistrationsLeavesNothingBehind")
 
 // mostHeapGrowth is what may stay after the flood: buffers of connections and
 // of the runtime, nothing for each registration (100 bytes each would show).
 const mostHeapGrowth = 1 << 20
 
-func TestFloodOfRegistrationsLeavesNothingBehind(t *testing.T) {
+func TestCase016_FloodOfRegistrationsLeavesNothingBehind(t *testing.T) {
 	c := server.Config{Now: time.Now, Logs: slog.DiscardHandler, Engine: testkit.Engine}
 	c.Settings = config.Server{Store: config.Store{DataDir: t.TempDir()}, Listen: "127.0.0.1:0", SelfTeam: "-"}
 	c.Settings.Tokens.Lifetime = time.Hour
