@@ -204,6 +204,19 @@ func (g *Gate) Standing(ctx context.Context, id grant.ID) (*grant.Standing, erro
 	return g.standing(ctx, id)
 }
 
+// Epoch returns a number that is another one after every change to anything
+// that decisions rest on: what was read from the store after Epoch returned a
+// number is as it is now while Epoch returns the same. It makes no query.
+// Errors: ErrNotCurrent.
+func (g *Gate) Epoch(ctx context.Context) (uint64, error) {
+	if err := g.keepUp(ctx); err != nil {
+		return 0, err
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.epoch, nil
+}
+
 // clockLeeway tolerates replicas whose clocks differ a little.
 const clockLeeway = time.Minute
 

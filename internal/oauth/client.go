@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
@@ -27,6 +28,24 @@ func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
 	if isDocumentID(id) {
 		return s.documentClient(ctx, id)
 	}
+	epoch, err := s.Gate.Epoch(ctx)
+	if err != nil {
+		// Nothing that is remembered can be trusted now. Whether the store
+		// can, it says itself.
+		return s.readClientID(ctx, id)
+	}
+	if c, ok := s.identified.recall(id, epoch); ok {
+		return c, nil
+	}
+	c, err := s.readClientID(ctx, id)
+	if err == nil {
+		s.identified.remember(id, c, epoch)
+	}
+	return c, err
+}
+
+// readClientID finds out who a client id that is no URL is.
+func (s *Server) readClientID(ctx context.Context, id string) (grant.Client, error) {
 	if !spec.IsEncodedClientID(id) {
 		return s.Clients.ClientByKey(ctx, grant.ClientID(id).Key())
 	}
@@ -42,6 +61,38 @@ func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
 		return grant.Client{}, err
 	}
 	return c, nil
+}
+
+// maxKnownClients bounds the remembered clients, of 4 KB at the most each.
+const maxKnownClients = 2000
+
+// knownClients remembers who client ids are until something changes that any
+// decision rests on: clients come often, changes seldom. It is safe for
+// concurrent use; what it returns must not be changed.
+type knownClients struct {
+	mu      sync.RWMutex // guards both
+	epoch   uint64
+	clients map[string]grant.Client
+}
+
+func (k *knownClients) recall(id string, epoch uint64) (grant.Client, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.epoch != epoch {
+		return grant.Client{}, false
+	}
+	c, ok := k.clients[id]
+	return c, ok
+}
+
+// remember keeps a client that was read in an epoch.
+func (k *knownClients) remember(id string, c grant.Client, epoch uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.clients == nil || k.epoch != epoch || len(k.clients) >= maxKnownClients {
+		k.epoch, k.clients = epoch, make(map[string]grant.Client)
+	}
+	k.clients[id] = c
 }
 
 // authenticate finds the client that a request to an endpoint for clients

@@ -58,10 +58,11 @@ type Server struct {
 	pushed     sealer
 	assertions assertions
 	// refusals bounds how often refused clients are recorded.
-	refusals *rate.Limiter
-	guesses  guesses
-	services services
-	issuers  issuerKeys
+	refusals   *rate.Limiter
+	guesses    guesses
+	services   services
+	identified knownClients
+	issuers    issuerKeys
 }
 
 // features is what is live, so that metadata advertises only what works.

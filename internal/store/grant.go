@@ -251,7 +251,7 @@ func (db *DB) ChangeByCode(ctx context.Context, h grant.CodeHash, change func(*g
 		if code.UsedAt.Equal(wasUsed) {
 			return nil
 		}
-		if _, err := t.exec("UPDATE codes SET used_at = $1 WHERE hash = $2", millis(code.UsedAt), string(h)); err != nil {
+		if _, err := t.apart(t.ctx, "UPDATE codes SET used_at = $1 WHERE hash = $2", millis(code.UsedAt), string(h)); err != nil {
 			return fmt.Errorf("use code: %w", err)
 		}
 		return nil
@@ -267,10 +267,14 @@ func (db *DB) ChangeGrant(ctx context.Context, id grant.ID, change func(*grant.S
 // change. Only the end of a grant concerns those who follow the feed; a
 // rotated refresh token does not.
 func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.Standing) ([]audit.Event, error)) error {
-	// Not with the caller's context, whose end would cost a goroutine to watch.
-	s, err := standing(t.ctx, t, id)
-	if err != nil {
-		return err
+	s := t.standings.recall(id)
+	if s == nil {
+		var err error
+		// Not with the caller's context, whose end would cost a goroutine to watch.
+		if s, err = standing(t.ctx, t, id); err != nil {
+			return err
+		}
+		t.standings.remember(*s)
 	}
 	before := s.Grant
 	before.Superseded = slices.Clone(before.Superseded)
@@ -281,11 +285,12 @@ func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.St
 	g := s.Grant
 	if g.Generation != before.Generation || !g.RedeemedAt.Equal(before.RedeemedAt) || !g.LastUsedAt.Equal(before.LastUsedAt) ||
 		!g.EndedAt.Equal(before.EndedAt) || !slices.Equal(g.Superseded, before.Superseded) {
-		if _, err := t.exec(`UPDATE grants SET redeemed_at = $1, last_used_at = $2, ended_at = $3, end_reason = $4, generation = $5, superseded = $6, dpop_jkt = $7
+		if _, err := t.apart(t.ctx, `UPDATE grants SET redeemed_at = $1, last_used_at = $2, ended_at = $3, end_reason = $4, generation = $5, superseded = $6, dpop_jkt = $7
 			WHERE id = $8`,
 			millis(g.RedeemedAt), millis(g.LastUsedAt), millis(g.EndedAt), g.EndReason, int64(g.Generation), formatSuperseded(g.Superseded), g.Key, string(id)); err != nil {
 			return fmt.Errorf("update grant: %w", err)
 		}
+		t.standings.remember(*s)
 	}
 	if !g.EndedAt.Equal(before.EndedAt) {
 		if err := t.change(access.GrantChanged, string(id), g.EndedAt); err != nil {

@@ -67,6 +67,8 @@ type DB struct {
 	jobs    chan *job
 	closing chan struct{}
 	closed  chan struct{}
+	// standings is the writer's alone.
+	standings standings
 	// head is the newest change that this process committed.
 	head      atomic.Int64
 	committed chan struct{}
@@ -168,10 +170,19 @@ type tx struct {
 	changes int
 	// writes counts the statements of the job under way that may have written.
 	writes int
+	// standings holds what is known without reading.
+	standings *standings
 }
 
 // ExecContext is that of sql.Tx.
 func (t *tx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	t.standings.forget()
+	return t.apart(ctx, text, args...)
+}
+
+// apart is ExecContext for a statement that alters no standing, or only the
+// one that its caller then remembers.
+func (t *tx) apart(ctx context.Context, text string, args ...any) (sql.Result, error) {
 	t.writes++
 	return t.statements.ExecContext(ctx, text, args...)
 }
@@ -192,6 +203,7 @@ func (t *tx) QueryRowContext(ctx context.Context, text string, args ...any) *sql
 func (t *tx) note(text string) {
 	if !strings.HasPrefix(text, "SELECT") {
 		t.writes++
+		t.standings.forget()
 	}
 }
 
@@ -305,7 +317,7 @@ var errUndo = errors.New("a write failed halfway")
 func (db *DB) attempt(jobs []*job, savepoints bool) (changes bool, err error) {
 	// The transaction belongs to no caller: one that gives up must not undo
 	// the others' writes.
-	t := &tx{statements: db.write, ctx: context.Background()}
+	t := &tx{statements: db.write, ctx: context.Background(), standings: &db.standings}
 	control := func(text string) error {
 		_, err := t.statements.ExecContext(t.ctx, text)
 		return err
@@ -318,9 +330,13 @@ func (db *DB) attempt(jobs []*job, savepoints bool) (changes bool, err error) {
 	done := false
 	defer func() {
 		if !done {
+			t.standings.forget()
 			_ = control("ROLLBACK") // fails where SQLite has done so by itself
 		}
 	}()
+	if err := t.standings.check(t); err != nil {
+		return false, err
+	}
 	for _, j := range jobs {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
@@ -337,6 +353,7 @@ func (db *DB) attempt(jobs []*job, savepoints bool) (changes bool, err error) {
 				return false, errUndo
 			}
 			end, t.changes = "ROLLBACK TO job; RELEASE job", before
+			t.standings.forget()
 		}
 		if savepoints {
 			if err := control(end); err != nil {
@@ -381,7 +398,7 @@ func (t *tx) change(kind access.ChangeKind, id string, at time.Time) error {
 // record stores audit events.
 func (t *tx) record(events ...audit.Event) error {
 	for _, ev := range events {
-		if _, err := t.exec(
+		if _, err := t.apart(t.ctx,
 			"INSERT INTO audit (at, actor_kind, actor_id, address, kind, target, team, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 			millis(ev.At), string(ev.Actor.Kind), ev.Actor.ID, ev.Actor.Address, string(ev.Kind), ev.Target, ev.Team, ev.Detail); err != nil {
 			return fmt.Errorf("store audit event: %w", err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type conn struct {
 	c    net.Conn
 	r    *bufio.Reader
 	b    bytes.Buffer
+	body []byte
 }
 
 func dial(base string) (*conn, error) {
@@ -46,19 +48,47 @@ func (c *conn) do(method, path, form string) ([]byte, error) {
 	if _, err := c.c.Write(c.b.Bytes()); err != nil {
 		return nil, err
 	}
-	res, err := http.ReadResponse(c.r, nil)
+	body, status, err := c.answer()
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // it was read to its end
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, res.Status, body)
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("%s %s: %d: %s", method, path, status, body)
 	}
 	return body, nil
+}
+
+// answer reads an answer of HTTP/1.1 with a Content-Length, which both servers
+// give. The body is good until the next answer.
+func (c *conn) answer() (body []byte, status int, err error) {
+	length := -1
+	for first := true; ; first = false {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil {
+			return nil, 0, err
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			break
+		}
+		if first {
+			if status, err = strconv.Atoi(string(line[len("HTTP/1.1 "):len("HTTP/1.1 200")])); err != nil {
+				return nil, 0, fmt.Errorf("status line %q: %w", line, err)
+			}
+			continue
+		}
+		if name, value, _ := bytes.Cut(line, []byte(": ")); bytes.EqualFold(name, []byte("Content-Length")) {
+			if length, err = strconv.Atoi(string(value)); err != nil {
+				return nil, 0, fmt.Errorf("content length: %w", err)
+			}
+		}
+	}
+	if length < 0 {
+		return nil, 0, errors.New("an answer without Content-Length")
+	}
+	c.body = slices.Grow(c.body[:0], length)[:length]
+	_, err = io.ReadFull(c.r, c.body)
+	return c.body, status, err
 }
 
 // form posts a form and returns one text member of the JSON answer.
