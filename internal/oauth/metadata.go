@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
@@ -68,6 +69,7 @@ func writeCached(w http.ResponseWriter, body []byte, age string) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", age)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if _, err := w.Write(body); err != nil {
 		return fmt.Errorf("write metadata: %w", err)
 	}

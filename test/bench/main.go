@@ -34,6 +34,7 @@ type options struct {
 	span                  time.Duration
 	only                  string
 	logs                  bool
+	scope                 string
 }
 
 func main() {
@@ -52,6 +53,7 @@ func main() {
 	flag.DurationVar(&o.span, "time", 5*time.Second, "how long each load runs")
 	flag.StringVar(&o.only, "only", "", "only the subjects and loads whose names hold one of these words, separated by commas")
 	flag.BoolVar(&o.logs, "logs", false, "let Oriel write its log as it does by default, into the telemetry store too")
+	flag.StringVar(&o.scope, "scope", "openid offline_access logs:read", "what the grants are for; without openid nobody signs an id_token, and most MCP clients do not ask for one")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the durable server to this file")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -149,7 +151,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func (o *options) measure(name string, into map[string]*measured) (err error) {
 	var s *subject
 	if name == peerName {
-		s, err = startPeer(o.node)
+		s, err = startPeer(o.node, o.scope)
 	} else {
 		dir, tempErr := os.MkdirTemp(".", ".bench-")
 		if tempErr != nil {
@@ -160,7 +162,7 @@ func (o *options) measure(name string, into map[string]*measured) (err error) {
 		if name == durableName {
 			profile = o.profile
 		}
-		s, err = startOriel(o.binary, filepath.Join(dir, "data"), name == unsafeName, o.logs, profile)
+		s, err = startOriel(o.binary, filepath.Join(dir, "data"), name == unsafeName, o.logs, profile, o.scope)
 	}
 	if err != nil {
 		return err

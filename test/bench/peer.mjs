@@ -9,7 +9,7 @@ import { Provider } from 'oidc-provider';
 const port = Number(process.argv[2]);
 const issuer = `http://127.0.0.1:${port}`;
 const resource = 'http://127.0.0.1:1/mcp';
-const scope = 'openid offline_access logs:read';
+const scope = process.argv[3];
 const redirect = 'http://127.0.0.1:7777/callback';
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
@@ -41,7 +41,7 @@ const provider = new Provider(issuer, {
 
 async function consent() {
   const grant = new provider.Grant({ clientId: 'public', accountId: 'ada' });
-  grant.addOIDCScope('openid offline_access');
+  grant.addOIDCScope(scope.replace(' logs:read', ''));
   grant.addResourceScope(resource, 'logs:read');
   return grant.save();
 }

@@ -120,7 +120,7 @@ func stopper(cmd *exec.Cmd) func() error {
 }
 
 // startPeer starts oidc-provider.
-func startPeer(node string) (*subject, error) {
+func startPeer(node, scope string) (*subject, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func startPeer(node string) (*subject, error) {
 	if err = errors.Join(err, l.Close()); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(node, "peer.mjs", port)
+	cmd := exec.Command(node, "peer.mjs", port, scope)
 	cmd.Dir, cmd.Stderr = "test/bench", os.Stderr
 	cmd.Env = append(os.Environ(), "NODE_ENV=production")
 	if _, err := started(cmd, regexp.MustCompile(`^(ready)`)); err != nil {
@@ -162,7 +162,7 @@ func startPeer(node string) (*subject, error) {
 // startOriel starts the built program over a fresh data directory, or, for
 // unsafe, the same server in a process of this program, without the wait for
 // the disk: there is no setting for that, on purpose.
-func startOriel(binary, dir string, unsafe, logs bool, profile string) (*subject, error) {
+func startOriel(binary, dir string, unsafe, logs bool, profile, scope string) (*subject, error) {
 	args := []string{"serve"}
 	if unsafe || profile != "" {
 		self, err := os.Executable()
@@ -176,6 +176,7 @@ func startOriel(binary, dir string, unsafe, logs bool, profile string) (*subject
 		args = append(args, "--self-team", "-", "--log-level", "error")
 	}
 	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "GOGC=400") // what the program sets for itself
 	var errs bytes.Buffer
 	if !logs {
 		cmd.Stderr = &errs
@@ -188,7 +189,7 @@ func startOriel(binary, dir string, unsafe, logs bool, profile string) (*subject
 		url: url, paths: paths{token: spec.TokenPath, introspect: spec.IntrospectPath, discovery: "/.well-known/openid-configuration"},
 		pid: cmd.Process.Pid, stop: stopper(cmd), resource: url + "/mgmt/api/v1/mcp",
 	}
-	return s, errors.Join(err, s.seed(dir))
+	return s, errors.Join(err, s.seed(dir, scope))
 }
 
 // consentsOfOne is how many grants one person gets: fewer than may live beside
@@ -197,7 +198,7 @@ const consentsOfOne = 40
 
 // seed makes a person, a team and two clients from outside, as the
 // administration commands do.
-func (s *subject) seed(dir string) error {
+func (s *subject) seed(dir, scope string) error {
 	ctx := context.Background()
 	admin, err := server.OpenAdmin(ctx, config.Store{DataDir: dir})
 	if err != nil {
@@ -255,7 +256,7 @@ func (s *subject) seed(dir string) error {
 			wg.Go(func() {
 				code, err := admin.Authority.Approve(ctx, grant.Consent{
 					ID: id, Person: who, Client: client, Team: team.ID, TeamSlug: team.Slug, Resource: s.resource,
-					Scopes: spec.ParseScopes("openid offline_access logs:read"), AuthTime: time.Now(), AMR: []string{"pwd"},
+					Scopes: spec.ParseScopes(scope), AuthTime: time.Now(), AMR: []string{"pwd"},
 					RedirectURI: redirect, Challenge: challenge,
 				}, by)
 				codes[i], errs[i] = string(code), err
