@@ -102,6 +102,9 @@ type EndedError struct {
 
 func (e *EndedError) Error() string { return e.Reason }
 
+// ErrBlocked is the *EndedError of a grant whose integration is blocked.
+var ErrBlocked error = &EndedError{"the integration has been blocked by an administrator"}
+
 // Standing is a grant with everything that its life depends on, as it is now.
 type Standing struct {
 	Grant  Grant
@@ -124,7 +127,7 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 	case !s.Roles.Member():
 		return &EndedError{"the person is no longer a member of the team"}
 	case s.Client.Blocked:
-		return &EndedError{"the integration has been blocked by an administrator"}
+		return ErrBlocked
 	case !s.Grant.EndedAt.IsZero():
 		return &EndedError{s.Grant.endedBecause()}
 	case l.Absolute > 0 && now.After(s.Grant.CreatedAt.Add(l.Absolute)):

@@ -28,24 +28,6 @@ func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
 	if isDocumentID(id) {
 		return s.documentClient(ctx, id)
 	}
-	epoch, err := s.Gate.Epoch(ctx)
-	if err != nil {
-		// Nothing that is remembered can be trusted now. Whether the store
-		// can, it says itself.
-		return s.readClientID(ctx, id)
-	}
-	if c, ok := s.identified.recall(id, epoch); ok {
-		return c, nil
-	}
-	c, err := s.readClientID(ctx, id)
-	if err == nil {
-		s.identified.remember(id, c, epoch)
-	}
-	return c, err
-}
-
-// readClientID finds out who a client id that is no URL is.
-func (s *Server) readClientID(ctx context.Context, id string) (grant.Client, error) {
 	if !spec.IsEncodedClientID(id) {
 		return s.Clients.ClientByKey(ctx, grant.ClientID(id).Key())
 	}
@@ -61,6 +43,27 @@ func (s *Server) readClientID(ctx context.Context, id string) (grant.Client, err
 		return grant.Client{}, err
 	}
 	return c, nil
+}
+
+// clientAgain is client for endpoints where the same clients come again and
+// again: it remembers them. What another process changes takes hold as soon as
+// the gate hears of it; whoever gives out tokens asks for the grant as well,
+// whose standing is never that old.
+func (s *Server) clientAgain(ctx context.Context, id string) (grant.Client, error) {
+	epoch, err := s.Gate.Epoch(ctx)
+	if err != nil || isDocumentID(id) {
+		// A document has a cache of its own, and without word from the store
+		// nothing that is remembered can be trusted.
+		return s.client(ctx, id)
+	}
+	if c, ok := s.identified.recall(id, epoch); ok {
+		return c, nil
+	}
+	c, err := s.client(ctx, id)
+	if err == nil {
+		s.identified.remember(id, c, epoch)
+	}
+	return c, err
 }
 
 // maxKnownClients bounds the remembered clients, of 4 KB at the most each.
@@ -103,7 +106,7 @@ func (s *Server) authenticate(ctx context.Context, a spec.ClientAuth) (grant.Cli
 		return s.authenticateAssertion(ctx, a)
 	}
 	for _, cred := range a.Candidates {
-		c, err := s.client(ctx, cred.ClientID)
+		c, err := s.clientAgain(ctx, cred.ClientID)
 		if errors.Is(err, grant.ErrClientUnknown) {
 			continue
 		}
@@ -125,7 +128,7 @@ func (s *Server) authenticate(ctx context.Context, a spec.ClientAuth) (grant.Cli
 	return grant.Client{}, spec.NewError(spec.InvalidClient, "the client is unknown or its secret is wrong")
 }
 
-func errBlocked() error {
+func errBlocked() *spec.Error {
 	return spec.NewError(spec.InvalidClient, "the integration has been blocked by an administrator")
 }
 

@@ -33,6 +33,10 @@ func oauthError(err error) *spec.Error {
 	if e, ok := errors.AsType[*spec.Error](err); ok {
 		return e
 	}
+	if errors.Is(err, grant.ErrBlocked) {
+		// The client was let in from memory before its block was heard of.
+		return errBlocked()
+	}
 	if ended, ok := errors.AsType[*grant.EndedError](err); ok {
 		return spec.NewError(spec.InvalidGrant, ended.Reason)
 	}
