@@ -119,8 +119,16 @@ func TestCase077_BadTokens(t *testing.T) {
 	f.Must(err)
 	hmac, err := jwt.Signed(hs).Claims(map[string]any{"iss": granttest.Issuer}).Serialize()
 	f.Must(err)
+	// This server under another name, with the same keys.
+	renamed := f.Authority.Config
+	renamed.Issuer = "https://elsewhere.example"
+	elsewhere, err := grant.New(renamed)
+	f.Must(err)
+	abroad, err := elsewhere.Redeem(t.Context(), f.Redemption(f.Code("abroad")))
+	f.Must(err)
 	for name, token := range map[string]string{
-		"empty": "", "junk": "junk", "three dots": "a.b.c", "cut": good[:len(good)-2], "alg none": none, "HS256": hmac,
+		"other issuer": string(abroad.Access),
+		"empty":        "", "junk": "junk", "three dots": "a.b.c", "cut": good[:len(good)-2], "alg none": none, "HS256": hmac,
 		"payload changed": parts[0] + "." + parts[1][:len(parts[1])-4] + "AAAA." + parts[2],
 		"foreign key":     string(foreign.Connect("c").Access),
 		"id token":        f.Connect("d").IDToken,

@@ -282,9 +282,11 @@ func TestCase092_CrossSiteConsentIsRefused(t *testing.T) {
 	c := s.Register()
 	b := s.Browser()
 	page := c.Consent(b, "ada@example.com", c.AuthorizeURL())
-	res := s.Do(http.MethodPost, "/consent", testkit.ConsentForm(page.Body, "shop").Encode(),
-		"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
-	wantStatus(t, res, http.StatusForbidden)
+	// The browser is the person's, with their session: only the page that the
+	// form comes from is foreign.
+	form := testkit.ConsentForm(page.Body, "shop")
+	wantStatus(t, b.Post("/consent", form, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"), http.StatusForbidden)
+	wantStatus(t, b.Post("/consent", form), http.StatusSeeOther)
 }
 
 func TestCase040_ConsentPageHeaders(t *testing.T) {

@@ -92,13 +92,16 @@ func (b *Browser) open(method, target string, header []string) Response {
 	return b.do(req)
 }
 
-// Post sends a form, as a page of this server would.
-func (b *Browser) Post(target string, form url.Values) Response {
+// Post sends a form, as a page of this server would, or as header says.
+func (b *Browser) Post(target string, form url.Values, header ...string) Response {
 	b.s.TB.Helper()
 	req, err := http.NewRequestWithContext(b.s.TB.Context(), http.MethodPost, b.s.absolute(target), strings.NewReader(form.Encode()))
 	b.s.Must(err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	return b.do(req)
 }
 
