@@ -229,7 +229,7 @@ func (a *Authority) Redeem(ctx context.Context, r Redemption) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("redeem code: %w", err)
 	}
-	return a.issue(&standing, standing.Grant.Scopes, nonce, r.Key, now)
+	return a.issue(&standing, nonce, r.Key, now)
 }
 
 // checkRedemption compares a token request with the authorization request

@@ -243,7 +243,7 @@ func (a *Authority) RedeemDevice(ctx context.Context, r DeviceRedemption) (Token
 	if err != nil {
 		return Tokens{}, fmt.Errorf("redeem device code: %w", err)
 	}
-	return a.issue(&standing, standing.Grant.Scopes, "", r.Key, now)
+	return a.issue(&standing, "", r.Key, now)
 }
 
 // DeviceStore keeps device authorizations. Each change is one transaction

@@ -2,6 +2,8 @@ package grant_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -234,6 +236,52 @@ func TestCase068_OldGenerations(t *testing.T) {
 	wantEnded(t, err)
 	_, err = f.Refresh(other.Refresh)
 	check(t, err)
+}
+
+func TestOpenIDCore_12_2_IDTokenOnRefreshWhereItIsAskedFor(t *testing.T) {
+	f := granttest.New(t)
+	first := f.Connect("c")
+	f.Advance(time.Minute)
+	second, err := f.Refresh(first.Refresh)
+	f.Must(err)
+	if second.IDToken != "" {
+		t.Error("an ID token that nobody asked for")
+	}
+	for scopes, wanted := range map[string]bool{"openid logs:read": true, "logs:read": false} {
+		asked := spec.ParseScopes(scopes)
+		third, err := f.Authority.Refresh(t.Context(), grant.RefreshRequest{Token: second.Refresh, Client: f.Client.ID, Scopes: &asked})
+		f.Must(err)
+		if (third.IDToken != "") != wanted {
+			t.Errorf("scope %s: ID token %q", scopes, third.IDToken)
+		}
+		if !wanted {
+			continue
+		}
+		// The same subject, audience and sign-in, issued now.
+		then, now := claims(t, first.IDToken), claims(t, third.IDToken)
+		for _, same := range []string{"iss", "sub", "aud", "auth_time"} {
+			if then[same] == nil || then[same] != now[same] {
+				t.Errorf("%s: %v, then %v", same, then[same], now[same])
+			}
+		}
+		if now["iat"] != float64(f.Now().Unix()) || now["nonce"] != nil {
+			t.Errorf("iat %v, nonce %v", now["iat"], now["nonce"])
+		}
+	}
+}
+
+// claims reads a token of ours without checking it.
+func claims(t *testing.T, token string) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("no JWT: %q", token)
+	}
+	body, err := base64.RawURLEncoding.DecodeString(parts[1])
+	check(t, err)
+	var c map[string]any
+	check(t, json.Unmarshal(body, &c))
+	return c
 }
 
 func TestCase069_NarrowerAndWiderScope(t *testing.T) {

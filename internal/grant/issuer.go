@@ -151,9 +151,11 @@ func (a *Authority) Assert(ctx context.Context, as Assertion) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("use assertion: %w", err)
 	}
-	t, err := a.issue(&standing, as.Scopes, "", as.Key, now)
-	t.Refresh = ""
-	return t, err
+	t, err := a.issueAccess(&standing, as.Scopes, a.Lifetimes.AccessExpiry(now), now, "", as.Key)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return a.identify(t, &standing, "", now)
 }
 
 // IssuerStore keeps trusted issuers and used assertions. Each change is one

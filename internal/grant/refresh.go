@@ -33,7 +33,9 @@ type RefreshRequest struct {
 // refresh. A departure from RFC 6749 §6, listed in docs/standards.md.
 func alwaysGranted() spec.Scopes { return spec.NewScopes(spec.ScopeOfflineAccess) }
 
-// Refresh answers a refresh token with a new pair. It consumes nothing unless
+// Refresh answers a refresh token with a new pair, and with an ID token where
+// the request names openid among its scopes: a refresh is no sign-in, and
+// OpenID Connect Core §12.2 leaves it open. It consumes nothing unless
 // it succeeds. Errors: ErrTokenUnknown, ErrTokenMismatch, ErrTokenReused,
 // ErrReconnect, ErrScope, ErrTarget, ErrNotFound, *EndedError; any other is
 // our own fault.
@@ -93,7 +95,11 @@ func (a *Authority) Refresh(ctx context.Context, r RefreshRequest) (Tokens, erro
 	if err != nil {
 		return Tokens{}, fmt.Errorf("refresh grant %s: %w", id, err)
 	}
-	return a.issue(&standing, scopes, "", r.Key, now)
+	tokens, err := a.issueAgain(&standing, scopes, r.Key, now)
+	if err != nil || r.Scopes == nil {
+		return tokens, err
+	}
+	return a.identify(tokens, &standing, "", now)
 }
 
 // rotate moves the grant to its next generation, or leaves it alone where

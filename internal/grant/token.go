@@ -102,26 +102,43 @@ func (a *Authority) issueAccess(s *Standing, scopes spec.Scopes, expires, now ti
 	return Tokens{Access: AccessToken(access), ExpiresAt: expires, Scopes: scopes, Grant: g.ID, Bound: key != ""}, nil
 }
 
-// issue signs tokens for a grant that has just passed its verdict.
-func (a *Authority) issue(s *Standing, scopes spec.Scopes, nonce, key string, now time.Time) (Tokens, error) {
-	g := s.Grant
-	expires := a.Lifetimes.AccessExpiry(now)
-	t, err := a.issueAccess(s, scopes, expires, now, "", key)
+// issue signs tokens for a grant that has just passed its verdict, after
+// somebody signed in.
+func (a *Authority) issue(s *Standing, nonce, key string, now time.Time) (Tokens, error) {
+	t, err := a.issueAgain(s, s.Grant.Scopes, key, now)
 	if err != nil {
 		return Tokens{}, err
 	}
-	if t.Refresh, err = a.mint.refreshToken(g.ID, g.Generation); err != nil {
+	return a.identify(t, s, nonce, now)
+}
+
+// issueAgain is issue for a client that has its ID token already.
+func (a *Authority) issueAgain(s *Standing, scopes spec.Scopes, key string, now time.Time) (Tokens, error) {
+	t, err := a.issueAccess(s, scopes, a.Lifetimes.AccessExpiry(now), now, "", key)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if t.Refresh, err = a.mint.refreshToken(s.Grant.ID, s.Grant.Generation); err != nil {
 		return Tokens{}, fmt.Errorf("make refresh token: %w", err)
 	}
-	if scopes.Has(spec.ScopeOpenID) {
-		id := idClaims{
-			Issuer: a.Issuer, Subject: string(g.Person), Audience: string(s.Client.ID), ExpiresAt: expires.Unix(), IssuedAt: now.Unix(),
-			AuthTime: unixOrZero(g.AuthTime), Nonce: nonce, ACR: g.ACR, AMR: g.AMR,
-		}
-		id.Name, id.Username, id.Email = PersonClaims(s.Person, scopes)
-		if t.IDToken, err = a.Keys.signID(s.Client.Metadata.IDTokenSigningAlg, id); err != nil {
-			return Tokens{}, fmt.Errorf("sign id token: %w", err)
-		}
+	return t, nil
+}
+
+// identify adds an ID token if the tokens' scopes have openid (OpenID Connect
+// Core §3.1.3.3).
+func (a *Authority) identify(t Tokens, s *Standing, nonce string, now time.Time) (Tokens, error) {
+	if !t.Scopes.Has(spec.ScopeOpenID) {
+		return t, nil
+	}
+	g := s.Grant
+	id := idClaims{
+		Issuer: a.Issuer, Subject: string(g.Person), Audience: string(s.Client.ID), ExpiresAt: t.ExpiresAt.Unix(), IssuedAt: now.Unix(),
+		AuthTime: unixOrZero(g.AuthTime), Nonce: nonce, ACR: g.ACR, AMR: g.AMR,
+	}
+	id.Name, id.Username, id.Email = PersonClaims(s.Person, t.Scopes)
+	var err error
+	if t.IDToken, err = a.Keys.signID(s.Client.Metadata.IDTokenSigningAlg, id); err != nil {
+		return Tokens{}, fmt.Errorf("sign id token: %w", err)
 	}
 	return t, nil
 }
