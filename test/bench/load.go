@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ type conn struct {
 	host string
 	c    net.Conn
 	r    *bufio.Reader
-	b    bytes.Buffer
+	b    []byte
 	body []byte
 }
 
@@ -38,14 +37,13 @@ func dial(base string) (*conn, error) {
 
 // do sends a request and returns the body of an answer with status 200.
 func (c *conn) do(method, path, form string) ([]byte, error) {
-	c.b.Reset()
-	fmt.Fprintf(&c.b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, c.host)
+	c.b = append(append(append(append(append(c.b[:0], method...), ' '), path...), " HTTP/1.1\r\nHost: "...), c.host...)
 	if form != "" {
-		fmt.Fprintf(&c.b, "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", len(form))
+		c.b = append(c.b, "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "...)
+		c.b = strconv.AppendInt(c.b, int64(len(form)), 10)
 	}
-	c.b.WriteString("\r\n")
-	c.b.WriteString(form)
-	if _, err := c.c.Write(c.b.Bytes()); err != nil {
+	c.b = append(append(c.b, "\r\n\r\n"...), form...)
+	if _, err := c.c.Write(c.b); err != nil {
 		return nil, err
 	}
 	body, status, err := c.answer()
@@ -91,9 +89,9 @@ func (c *conn) answer() (body []byte, status int, err error) {
 	return c.body, status, err
 }
 
-// form posts a form and returns one text member of the JSON answer.
-func (c *conn) form(path, member string, v url.Values) (string, error) {
-	body, err := c.do(http.MethodPost, path, v.Encode())
+// form posts an encoded form and returns one text member of the JSON answer.
+func (c *conn) form(path, member, form string) (string, error) {
+	body, err := c.do(http.MethodPost, path, form)
 	if err != nil || member == "" {
 		return "", err
 	}

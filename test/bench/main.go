@@ -202,8 +202,9 @@ func (o *options) load(name string, s *subject) (*result, error) {
 	case "redeem code":
 		return o.redeem(s)
 	case "client_credentials":
+		form := s.credentials()
 		return o.steady(s, func(c *conn, _ int) error {
-			_, err := c.form(s.token, "access_token", s.credentials())
+			_, err := c.form(s.token, "access_token", form)
 			return err
 		})
 	case "introspection":
@@ -258,8 +259,9 @@ func (o *options) refresh(s *subject) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
+	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {s.client}}.Encode() + "&refresh_token="
 	step := func(c *conn, i int) (err error) {
-		tokens[i].Refresh, err = c.form(s.token, "refresh_token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens[i].Refresh}, "client_id": {s.client}})
+		tokens[i].Refresh, err = c.form(s.token, "refresh_token", form+url.QueryEscape(tokens[i].Refresh))
 		return err
 	}
 	if _, err := load(s, o.conns, warmUp, step); err != nil {
@@ -300,10 +302,10 @@ type pair struct {
 	Refresh string `json:"refresh_token"`
 }
 
-func redemption(s *subject, code string) url.Values {
+func redemption(s *subject, code string) string {
 	return url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirect}, "code_verifier": {verifier}, "client_id": {s.client},
-	}
+	}.Encode()
 }
 
 // tokens makes grants and returns a pair of tokens of each.
@@ -319,7 +321,7 @@ func (s *subject) tokens(n int) ([]pair, error) {
 	defer c.c.Close() //nolint:errcheck // nothing is lost
 	pairs := make([]pair, n)
 	for i, code := range codes {
-		body, err := c.do("POST", s.token, redemption(s, code).Encode())
+		body, err := c.do("POST", s.token, redemption(s, code))
 		if err != nil {
 			return nil, err
 		}
@@ -348,10 +350,10 @@ func (s *subject) introspected() (string, error) {
 	return c.form(s.token, "access_token", s.credentials())
 }
 
-func (s *subject) credentials() url.Values {
+func (s *subject) credentials() string {
 	v := url.Values{"grant_type": {"client_credentials"}, "client_id": {s.machine}, "client_secret": {s.secret}}
 	if s.resource != "" {
 		v.Set("resource", s.resource)
 	}
-	return v
+	return v.Encode()
 }
