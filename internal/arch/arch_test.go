@@ -41,11 +41,12 @@ var mayImport = map[string][]string{
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},
 	"internal/mcpserver":       {"internal/access", "internal/grant", "internal/oauth/dpop", "internal/oauth/spec", "internal/tools", "internal/web"},
 	"internal/oauth":           {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/dpop", "internal/oauth/spec", "internal/org", "internal/web"},
+	"internal/scim":            {"internal/audit", "internal/org", "internal/web"},
 	"internal/oauth/dpop":      {"internal/oauth/spec"},
 	"internal/oauth/clientdoc": {"internal/audit", "internal/oauth/spec", "internal/grant"},
 
 	// Adapters: they know the words and rules they serve.
-	"internal/store":              {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/spec", "internal/org", "internal/telemetry"},
+	"internal/store":              {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/spec", "internal/org", "internal/scim", "internal/telemetry"},
 	"internal/telemetry/victoria": {"internal/telemetry"},
 
 	// The whole.

@@ -47,6 +47,15 @@ const (
 	AssertionTaken   Kind = "assertion.taken"
 	AssertionRefused Kind = "assertion.refused"
 
+	PersonProvisioned   Kind = "person.provisioned"
+	PersonDeprovisioned Kind = "person.deprovisioned"
+	PersonChanged       Kind = "person.changed"
+	GroupProvisioned    Kind = "group.provisioned"
+	GroupDeprovisioned  Kind = "group.deprovisioned"
+	GroupChanged        Kind = "group.changed"
+	SCIMTokenCreated    Kind = "scim_token.created"
+	SCIMTokenRevoked    Kind = "scim_token.revoked"
+
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
 )
@@ -60,6 +69,9 @@ const (
 	ByClient ActorKind = "client"
 	ByShell  ActorKind = "shell"
 	BySystem ActorKind = "system"
+	// ByProvider is an identity provider that provisions; its id is the name
+	// of its token.
+	ByProvider ActorKind = "provider"
 )
 
 // Actor is who caused an event. The zero Actor is the system itself.

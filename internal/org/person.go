@@ -37,6 +37,13 @@ func (p Person) Active() bool { return p.ID != "" && p.DisabledAt.IsZero() }
 // newID returns an identifier with 130 bits of randomness after its prefix.
 func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
 
+// NewPersonID returns an identifier that nobody has.
+func NewPersonID() PersonID { return PersonID(newID("per_")) }
+
+// ParsePersonName checks a person's display name and returns the form in which
+// it is stored.
+func ParsePersonName(s string) (string, error) { return parseName("a person", s) }
+
 const (
 	maxEmailBytes = 254 // RFC 5321 §4.5.3.1.3 less the angle brackets
 	maxNameRunes  = 100

@@ -104,7 +104,7 @@ func (db *DB) People(ctx context.Context) ([]org.Person, error) {
 		var r personRow
 		err := rows.Scan(r.fields()...)
 		return r.person(), err
-	}, "SELECT "+personColumns+" FROM people ORDER BY email")
+	}, "SELECT "+personColumns+" FROM people WHERE email NOT LIKE '"+deletedPrefix+"%' ORDER BY email")
 }
 
 // query reads all rows of a statement.
@@ -131,28 +131,41 @@ func query[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, erro
 // SetDisabled implements org.Store.
 func (db *DB) SetDisabled(ctx context.Context, id org.PersonID, at time.Time, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec("UPDATE people SET disabled_at = $1 WHERE id = $2", millis(at), string(id))
-		if err != nil {
-			return fmt.Errorf("set disabled: %w", err)
-		}
-		if n == 0 {
-			return org.ErrPersonNotFound
-		}
-		if !at.IsZero() {
-			if _, err := t.exec("DELETE FROM sessions WHERE person_id = $1", string(id)); err != nil {
-				return fmt.Errorf("end sessions: %w", err)
-			}
-			_, err := t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE person_id = $3 AND ended_at = 0",
-				millis(at), "the account was disabled", string(id))
-			if err != nil {
-				return fmt.Errorf("end grants: %w", err)
-			}
+		if err := t.setDisabled(id, !at.IsZero(), at, "the account was disabled"); err != nil {
+			return err
 		}
 		if err := t.change(access.PersonChanged, string(id), ev.At); err != nil {
 			return err
 		}
 		return t.record(ev)
 	})
+}
+
+// setDisabled disables or enables a person; disabling ends their sessions and,
+// for the reason given, their grants.
+func (t *tx) setDisabled(id org.PersonID, disabled bool, at time.Time, reason string) error {
+	var since int64
+	if disabled {
+		since = millis(at)
+	}
+	n, err := t.exec("UPDATE people SET disabled_at = $1 WHERE id = $2", since, string(id))
+	if err != nil {
+		return fmt.Errorf("set disabled: %w", err)
+	}
+	if n == 0 {
+		return org.ErrPersonNotFound
+	}
+	if !disabled {
+		return nil
+	}
+	if _, err := t.exec("DELETE FROM sessions WHERE person_id = $1", string(id)); err != nil {
+		return fmt.Errorf("end sessions: %w", err)
+	}
+	if _, err := t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE person_id = $3 AND ended_at = 0",
+		millis(at), reason, string(id)); err != nil {
+		return fmt.Errorf("end grants: %w", err)
+	}
+	return nil
 }
 
 // PasswordHash implements org.Store.
