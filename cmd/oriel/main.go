@@ -26,6 +26,7 @@ type cli struct {
 	Team       teamCommand       `cmd:"" help:"Teams: add, list."`
 	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
 	Role       roleCommand       `cmd:"" help:"Roles of a team and their permissions: set, list."`
+	Group      groupCommand      `cmd:"" help:"Groups of people and the roles that they give: add, list, remove, member, grant, revoke."`
 	Key        keyCommand        `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
 	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
 	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`

@@ -47,6 +47,14 @@ const (
 	AssertionTaken   Kind = "assertion.taken"
 	AssertionRefused Kind = "assertion.refused"
 
+	GroupCreated  Kind = "group.created"
+	GroupChanged  Kind = "group.changed"
+	GroupRemoved  Kind = "group.removed"
+	GroupMembers  Kind = "group.members"
+	GroupRolesSet Kind = "group.roles_set"
+	TeamRenamed   Kind = "team.renamed"
+	RoleRemoved   Kind = "role.removed"
+
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
 )
