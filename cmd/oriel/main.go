@@ -26,11 +26,13 @@ type cli struct {
 	Team       teamCommand       `cmd:"" help:"Teams: add, list."`
 	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
 	Role       roleCommand       `cmd:"" help:"Roles of a team and their permissions: set, list."`
+	Group      groupCommand      `cmd:"" help:"Groups of people and the roles that they give: add, list, remove, member, grant, revoke."`
 	Key        keyCommand        `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
 	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
 	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
 	Issuer     issuerCommand     `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
+	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
 	Import     importCommand     `cmd:"" help:"Bring log files into a team."`

@@ -19,10 +19,16 @@ type jsonMember struct {
 	Email string   `json:"email"`
 	Name  string   `json:"name"`
 	Roles []string `json:"roles"`
+	// Groups names the groups through which there are roles.
+	Groups []string `json:"groups,omitempty"`
 }
 
 func toJSONMember(m org.Member) jsonMember {
-	return jsonMember{m.Team.Slug, m.Person.Email, m.Person.Name, m.Roles}
+	j := jsonMember{Team: m.Team.Slug, Email: m.Person.Email, Name: m.Person.Name, Roles: m.Roles}
+	for _, g := range m.Through {
+		j.Groups = append(j.Groups, g.Group.Name)
+	}
+	return j
 }
 
 type memberSet struct {
@@ -55,8 +61,17 @@ func (c *memberRemove) Run(env *environment) error {
 		if err := a.Directory.RemoveMember(env.ctx, c.Team, c.Email, operator()); err != nil {
 			return err
 		}
-		return c.print(env, map[string]string{"team": c.Team, "email": c.Email, "removed": "true"},
-			fmt.Sprintf("%s is no longer in %s.\n", c.Email, c.Team))
+		members, err := a.Directory.Members(env.ctx, c.Team)
+		if err != nil {
+			return err
+		}
+		text := fmt.Sprintf("%s is no longer in %s.\n", c.Email, c.Team)
+		for _, m := range members {
+			if strings.EqualFold(m.Person.Email, strings.TrimSpace(c.Email)) {
+				text = fmt.Sprintf("%s has no roles of their own in %s any more, but is still in it through %s.\n", c.Email, c.Team, strings.Join(toJSONMember(m).Groups, ", "))
+			}
+		}
+		return c.print(env, map[string]string{"team": c.Team, "email": c.Email, "removed": "true"}, text)
 	})
 }
 
@@ -74,9 +89,10 @@ func (c *memberList) Run(env *environment) error {
 		}
 		list, rows := make([]jsonMember, 0, len(members)), make([][]string, 0, len(members))
 		for _, m := range members {
-			list = append(list, toJSONMember(m))
-			rows = append(rows, []string{m.Person.Email, m.Person.Name, strings.Join(m.Roles, ", ")})
+			j := toJSONMember(m)
+			list = append(list, j)
+			rows = append(rows, []string{m.Person.Email, m.Person.Name, strings.Join(m.Roles, ", "), strings.Join(j.Groups, ", ")})
 		}
-		return c.print(env, list, table("The team has no members yet. Add one: oriel member set --team "+c.Team+" --email E --role R", []string{"EMAIL", "NAME", "ROLES"}, rows))
+		return c.print(env, list, table("The team has no members yet. Add one: oriel member set --team "+c.Team+" --email E --role R", []string{"EMAIL", "NAME", "ROLES", "GROUPS"}, rows))
 	})
 }

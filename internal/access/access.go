@@ -172,7 +172,7 @@ type ChangeKind string
 const (
 	PersonChanged ChangeKind = "person"
 	MemberChanged ChangeKind = "member" // id: person
-	RoleChanged   ChangeKind = "role"   // id: team
+	RoleChanged   ChangeKind = "role"   // id: team, or AnyTeam
 	ClientChanged ChangeKind = "client" // id: client key, or AnyClient
 	GrantChanged  ChangeKind = "grant"
 	KeyChanged    ChangeKind = "key" // id: key hash
@@ -183,6 +183,10 @@ const (
 // AnyClient is the id of a change that may concern every client: a product was
 // blocked or unblocked.
 const AnyClient = "*"
+
+// AnyTeam is the id of a change that may concern every team: a role of the
+// whole organization was changed.
+const AnyTeam = "*"
 
 // Change is one entry of the change feed.
 type Change struct {

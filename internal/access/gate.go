@@ -420,6 +420,9 @@ func (g *Gate) forget(changes []Change) map[*watch]struct{} {
 	defer g.mu.Unlock()
 	g.epoch++
 	dropped := make(map[grant.ID]bool)
+	// A group may change the standing of thousands at once: the standings are
+	// looked through once, not once for each change.
+	broad := make(map[Change]bool)
 	for _, c := range changes {
 		switch c.Kind {
 		case GrantChanged:
@@ -429,10 +432,14 @@ func (g *Gate) forget(changes []Change) map[*watch]struct{} {
 		case SigningKeyChanged:
 			// No standing depends on it; catchUp has the keyring read again.
 		default:
-			for id, s := range g.standings {
-				if c.concerns(s) {
-					dropped[id] = true
-				}
+			broad[Change{Kind: c.Kind, ID: c.ID}] = true
+		}
+	}
+	if len(broad) > 0 {
+		all := slices.ContainsFunc(changes, Change.concernsAll)
+		for id, s := range g.standings {
+			if all || concerned(s, broad) {
+				dropped[id] = true
 			}
 		}
 	}
@@ -448,21 +455,25 @@ func (g *Gate) forget(changes []Change) map[*watch]struct{} {
 	return touched
 }
 
-// concerns says whether a change may alter a standing.
-func (c Change) concerns(s *grant.Standing) bool {
+// concernsAll says whether a change may alter every standing.
+func (c Change) concernsAll() bool {
 	switch c.Kind {
-	case PersonChanged, MemberChanged:
-		return string(s.Person.ID) == c.ID
+	case PersonChanged, MemberChanged, GrantChanged, KeyChanged, SigningKeyChanged:
+		return false
 	case RoleChanged:
-		return string(s.Team.ID) == c.ID
+		return c.ID == AnyTeam
 	case ClientChanged:
-		return c.ID == AnyClient || string(s.Client.Key()) == c.ID
-	case GrantChanged:
-		return string(s.Grant.ID) == c.ID
+		return c.ID == AnyClient
 	default:
 		// A kind written by a newer version may mean anything.
-		return c.Kind != KeyChanged && c.Kind != SigningKeyChanged
+		return true
 	}
+}
+
+// concerned says whether one of the changes may alter a standing.
+func concerned(s *grant.Standing, changes map[Change]bool) bool {
+	return changes[Change{Kind: PersonChanged, ID: string(s.Person.ID)}] || changes[Change{Kind: MemberChanged, ID: string(s.Person.ID)}] ||
+		changes[Change{Kind: RoleChanged, ID: string(s.Team.ID)}] || changes[Change{Kind: ClientChanged, ID: string(s.Client.Key())}]
 }
 
 // EndAll ends every watched request: the server is stopping.

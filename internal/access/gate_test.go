@@ -209,6 +209,66 @@ func TestCase098_ClockJumpsBack(t *testing.T) {
 	wantRefused(t, err, "not valid yet")
 }
 
+// Ada is in the shop only through the group; each of these takes her out.
+func TestGroupsTakeHoldOnTheNextCall(t *testing.T) {
+	for name, end := range map[string]func(f *granttest.Fixture, g org.Group) error{
+		"out of the group": func(f *granttest.Fixture, g org.Group) error {
+			return f.Directory.ChangeGroupMembers(t.Context(), g.ID, org.MemberChange{Remove: []org.PersonID{f.Ada.ID}}, audit.System())
+		},
+		"members replaced": func(f *granttest.Fixture, g org.Group) error {
+			return f.Directory.ChangeGroupMembers(t.Context(), g.ID, org.MemberChange{Replace: true}, audit.System())
+		},
+		"group removed": func(f *granttest.Fixture, g org.Group) error {
+			return f.Directory.RemoveGroup(t.Context(), g.ID, audit.System())
+		},
+		"roles revoked": func(f *granttest.Fixture, g org.Group) error {
+			return f.Directory.SetGroupRoles(t.Context(), g.ID, "shop", nil, audit.System())
+		},
+	} {
+		for _, alsoDirect := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, direct %t", name, alsoDirect), func(t *testing.T) {
+				f := granttest.New(t)
+				gate, _ := newGate(t, f)
+				group, err := f.Directory.AddGroup(t.Context(), "On call", "", audit.System())
+				f.Must(err)
+				f.Must(f.Directory.ChangeGroupMembers(t.Context(), group.ID, org.MemberChange{Add: []org.PersonID{f.Ada.ID}}, audit.System()))
+				f.Must(f.Directory.SetGroupRoles(t.Context(), group.ID, "shop", []string{"operator"}, audit.System()))
+				tokens := f.Connect("c")
+				if !alsoDirect {
+					f.Must(f.Directory.RemoveMember(t.Context(), "shop", f.Ada.Email, audit.System()))
+				}
+				c, err := gate.Check(t.Context(), tokens.Access, f.Resources.Bare())
+				f.Must(err)
+				if !c.HasPermission(org.AlertsWrite) {
+					t.Fatalf("the group's role did not take hold: %v", c.Roles())
+				}
+				// Changing what the group gives takes hold at once, too.
+				f.Must(f.Directory.SetGroupRoles(t.Context(), group.ID, "shop", []string{"viewer"}, audit.System()))
+				c, err = gate.Check(t.Context(), tokens.Access, f.Resources.Bare())
+				f.Must(err)
+				if c.HasPermission(org.AlertsWrite) {
+					t.Errorf("the group gives less, the caller has %v", c.Roles())
+				}
+				f.Must(end(f, group))
+				_, err = gate.Check(t.Context(), tokens.Access, f.Resources.Bare())
+				if alsoDirect {
+					f.Must(err)
+					return
+				}
+				wantRefused(t, err, "no longer a member")
+				_, err = f.Refresh(tokens.Refresh)
+				if ended, ok := errors.AsType[*grant.EndedError](err); !ok {
+					t.Errorf("refresh: %v, %v", ended, err)
+				}
+				// Coming back does not bring the grant back.
+				f.SetRoles("viewer")
+				_, err = gate.Check(t.Context(), tokens.Access, f.Resources.Bare())
+				wantRefused(t, err, "taken out of the team")
+			})
+		}
+	}
+}
+
 // Each of these must take hold on the very next call, without Run.
 func TestCase081_RevocationsTakeHoldOnTheNextCall(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -2,6 +2,7 @@ package org
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -195,22 +196,9 @@ func (d *Directory) SetMember(ctx context.Context, slug, email string, roles []s
 	if err != nil {
 		return Member{}, err
 	}
-	known, err := d.Roles(ctx, slug)
+	names, known, err := d.roleNamesIn(ctx, slug, roles)
 	if err != nil {
 		return Member{}, err
-	}
-	var names []string
-	for _, name := range roles {
-		name = strings.TrimSpace(name)
-		if name == "" {
-			continue
-		}
-		if !slices.ContainsFunc(known, func(r Role) bool { return r.Name == name }) {
-			return Member{}, fmt.Errorf("role %q: %w in team %s (there are %s)", name, ErrRoleNotFound, slug, roleNames(known))
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
 	}
 	if len(names) == 0 {
 		return Member{}, fmt.Errorf("a member needs at least one role (there are %s); to take somebody out use \"oriel member remove\"", roleNames(known))
@@ -219,10 +207,11 @@ func (d *Directory) SetMember(ctx context.Context, slug, email string, roles []s
 	if err := d.store.SetMember(ctx, t.ID, p.ID, names, ev); err != nil {
 		return Member{}, fmt.Errorf("set member %s of %s: %w", p.Email, t.Slug, err)
 	}
-	return Member{Person: p, Team: t, Roles: names}, nil
+	return Member{Person: p, Team: t, Roles: names, Direct: names}, nil
 }
 
-// RemoveMember takes a person out of a team and ends their grants there.
+// RemoveMember takes away what a person was given in a team directly. If no
+// group gives them a role there, they are out of it and their grants end.
 func (d *Directory) RemoveMember(ctx context.Context, slug, email string, by audit.Actor) error {
 	t, err := d.Team(ctx, slug)
 	if err != nil {
@@ -232,7 +221,13 @@ func (d *Directory) RemoveMember(ctx context.Context, slug, email string, by aud
 	if err != nil {
 		return err
 	}
-	if err := d.store.RemoveMember(ctx, t.ID, p.ID, d.event(by, audit.MemberRemoved, string(p.ID), t.Slug, p.Email)); err != nil {
+	err = d.store.RemoveMember(ctx, t.ID, p.ID, d.event(by, audit.MemberRemoved, string(p.ID), t.Slug, p.Email))
+	if errors.Is(err, ErrNotMember) {
+		if m, merr := d.Membership(ctx, p.ID, t.ID); merr == nil && len(m.Through) > 0 {
+			return fmt.Errorf("%s is in %s through the group %s: take them out of the group", p.Email, t.Slug, m.Through[0].Group.Name)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("remove %s from %s: %w", p.Email, t.Slug, err)
 	}
 	return nil
@@ -250,6 +245,18 @@ func (d *Directory) Members(ctx context.Context, slug string) ([]Member, error) 
 // Memberships lists the teams that a person is a member of.
 func (d *Directory) Memberships(ctx context.Context, id PersonID) ([]Member, error) {
 	return d.store.Memberships(ctx, id)
+}
+
+// Membership returns a person's membership in a team. Errors: ErrNotMember.
+func (d *Directory) Membership(ctx context.Context, id PersonID, team TeamID) (Member, error) {
+	all, err := d.store.Memberships(ctx, id)
+	if err != nil {
+		return Member{}, fmt.Errorf("list memberships: %w", err)
+	}
+	if i := slices.IndexFunc(all, func(m Member) bool { return m.Team.ID == team }); i >= 0 {
+		return all[i], nil
+	}
+	return Member{}, ErrNotMember
 }
 
 // Standing returns what a person may do in a team now. A person who is not a

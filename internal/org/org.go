@@ -32,6 +32,8 @@ var (
 // its audit event and, where it touches what somebody may do, its entry in
 // the change feed. Implementations are safe for concurrent use.
 type Store interface {
+	GroupStore
+
 	// CreatePerson adds p. Errors: ErrEmailTaken.
 	CreatePerson(ctx context.Context, p Person, passwordHash string, ev audit.Event) error
 	// CreateFirstOwner adds p if there is no owner yet. Errors:
@@ -66,9 +68,12 @@ type Store interface {
 
 	// SetMember gives the person exactly these roles in the team.
 	SetMember(ctx context.Context, team TeamID, person PersonID, roles []string, ev audit.Event) error
-	// RemoveMember returns ErrNotMember where there is nothing to remove.
+	// RemoveMember takes away what the person was given in the team directly,
+	// and their grants there unless a group still gives them a role. It
+	// returns ErrNotMember where there is nothing to remove.
 	RemoveMember(ctx context.Context, team TeamID, person PersonID, ev audit.Event) error
-	// Members lists a team's members by e-mail address.
+	// Members lists a team's members, those through groups included, by
+	// e-mail address.
 	Members(ctx context.Context, team TeamID) ([]Member, error)
 	// Memberships lists the teams of a person by name.
 	Memberships(ctx context.Context, person PersonID) ([]Member, error)

@@ -3,6 +3,7 @@ package org
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/orielhq/oriel/internal/telemetry"
@@ -36,5 +37,31 @@ func ParseSlug(s string) (string, error) {
 type Member struct {
 	Person Person
 	Team   Team
-	Roles  []string
+	// Roles are all that the person holds, each once: Direct and those of the
+	// groups in Through.
+	Roles []string
+	// Direct are the roles given to the person alone.
+	Direct []string
+	// Through are the groups that give the person roles in the team.
+	Through []GroupRoles
+}
+
+// AddDirect notes roles that the person was given alone.
+func (m *Member) AddDirect(roles []string) {
+	m.Direct = roles
+	m.add(roles)
+}
+
+// AddThrough notes what a group gives the person.
+func (m *Member) AddThrough(g GroupRoles) {
+	m.Through = append(m.Through, g)
+	m.add(g.Roles)
+}
+
+func (m *Member) add(roles []string) {
+	for _, r := range roles {
+		if !slices.Contains(m.Roles, r) {
+			m.Roles = append(m.Roles, r)
+		}
+	}
 }

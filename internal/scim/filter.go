@@ -308,7 +308,21 @@ func (p *filterParser) term(depth int) (filter, error) {
 		if err != nil {
 			return nil, err
 		}
-		return some{attribute, f}, p.close("]")
+		if err := p.close("]"); err != nil {
+			return nil, err
+		}
+		// emails[type eq "work"].value eq "…" is not in the grammar of RFC
+		// 7644, but providers send it.
+		if rest, ok := strings.CutPrefix(p.rest, "."); ok {
+			p.rest = rest
+			sub, err := p.path()
+			if err != nil {
+				return nil, err
+			}
+			c, err := p.comparison(sub)
+			return some{attribute, and{f, c}}, err
+		}
+		return some{attribute, f}, nil
 	}
 	return p.comparison(attribute)
 }

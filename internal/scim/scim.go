@@ -419,8 +419,9 @@ const (
 
 // Errors of a Store. Their text is for providers.
 var (
-	ErrTaken        = errors.New("another user or group has this name or e-mail address already")
-	ErrNotFound     = errors.New("there is no such resource")
-	ErrLastOwner    = errors.New("this is the last owner of the organization, who cannot be disabled or deleted by a provider: make somebody else an owner first")
-	ErrTokenUnknown = errors.New("the provisioning token is unknown or revoked")
+	ErrTaken          = errors.New("another user or group has this name or e-mail address already")
+	ErrNotFound       = errors.New("there is no such resource")
+	ErrLastOwner      = errors.New("this is the last owner of the organization, who cannot be disabled or deleted by a provider: make somebody else an owner first")
+	ErrTokenNameTaken = errors.New("a working provisioning token has this name already")
+	ErrTokenUnknown   = errors.New("the provisioning token is unknown or revoked")
 )

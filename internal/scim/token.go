@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/orielhq/oriel/internal/audit"
 )
@@ -30,10 +32,32 @@ type TokenSecret string
 // tokenPrefix makes a leaked token recognisable to secret scanners.
 const tokenPrefix = "orl_scim_"
 
-// NewToken returns a token and its secret.
-func NewToken(name string, now time.Time) (Token, TokenSecret) {
-	return Token{ID: "scim_" + strings.ToLower(rand.Text())[:16], Name: name, CreatedAt: now},
-		TokenSecret(tokenPrefix + rand.Text() + rand.Text())
+// maxTokenName bounds a token's name, in characters.
+const maxTokenName = 100
+
+// AddToken makes a token for a provider. Its secret is returned once. Errors:
+// ErrTokenNameTaken.
+func AddToken(ctx context.Context, s TokenStore, name string, now time.Time, by audit.Actor) (Token, TokenSecret, error) {
+	name = strings.TrimSpace(name)
+	if n := len([]rune(name)); n == 0 || n > maxTokenName || strings.ContainsFunc(name, unicode.IsControl) {
+		return Token{}, "", fmt.Errorf("a token needs a name of 1 to %d characters, the provider's for example", maxTokenName)
+	}
+	t := Token{ID: "scim_" + strings.ToLower(rand.Text())[:16], Name: name, CreatedAt: now}
+	secret := TokenSecret(tokenPrefix + rand.Text() + rand.Text())
+	ev := audit.Event{At: now, Actor: by, Kind: audit.SCIMTokenCreated, Target: t.ID, Detail: name}
+	if err := s.AddSCIMToken(ctx, t, secret.Hash(), ev); err != nil {
+		return Token{}, "", fmt.Errorf("add token %s: %w", name, err)
+	}
+	return t, secret, nil
+}
+
+// RevokeToken ends a token. Errors: ErrTokenUnknown.
+func RevokeToken(ctx context.Context, s TokenStore, id string, now time.Time, by audit.Actor) error {
+	err := s.RevokeSCIMToken(ctx, id, audit.Event{At: now, Actor: by, Kind: audit.SCIMTokenRevoked, Target: id})
+	if err != nil {
+		return fmt.Errorf("revoke token %s: %w", id, err)
+	}
+	return nil
 }
 
 // Hash returns what the store keeps of the token.
@@ -59,10 +83,11 @@ func (t TokenSecret) Reveal() string { return string(t) }
 
 // TokenStore keeps provisioning tokens.
 type TokenStore interface {
-	// AddSCIMToken returns ErrTaken where a working token has the name.
+	// AddSCIMToken returns ErrTokenNameTaken where a working token has the name.
 	AddSCIMToken(ctx context.Context, t Token, hash string, ev audit.Event) error
 	SCIMTokens(ctx context.Context) ([]Token, error)
-	// RevokeSCIMToken returns ErrNotFound where no working token has the id.
+	// RevokeSCIMToken returns ErrTokenUnknown where no working token has the
+	// id.
 	RevokeSCIMToken(ctx context.Context, id string, ev audit.Event) error
 	// UseSCIMToken finds a working token and notes its use. Errors:
 	// ErrTokenUnknown.

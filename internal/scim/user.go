@@ -24,7 +24,7 @@ type User struct {
 	GivenName, FamilyName string
 	Active                bool
 	// Deleted hides the user from providers.
-	Deleted bool
+	Deleted           bool
 	Created, Modified time.Time
 }
 

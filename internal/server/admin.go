@@ -10,6 +10,7 @@ import (
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/scim"
 	"github.com/orielhq/oriel/internal/store"
 )
 
@@ -19,7 +20,9 @@ import (
 type Admin struct {
 	Directory *org.Directory
 	Authority *grant.Authority
-	db        *store.DB
+	// SCIM keeps the tokens of identity providers that provision.
+	SCIM scim.TokenStore
+	db   *store.DB
 }
 
 // OpenAdmin opens the store of a data directory. Close it after use.
@@ -52,7 +55,7 @@ func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	return &Admin{Directory: org.NewDirectory(db, time.Now), Authority: authority, db: db}, nil
+	return &Admin{Directory: org.NewDirectory(db, time.Now), Authority: authority, SCIM: db, db: db}, nil
 }
 
 // Close closes the store.

@@ -31,6 +31,7 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/scim"
 	"github.com/orielhq/oriel/internal/store"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 	"github.com/orielhq/oriel/internal/tools"
@@ -245,6 +246,12 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
+	provisioning, err := scim.New(scim.Config{
+		Site: site, Store: s.db, Groups: s.directory, PublicURL: s.public.String(), Now: s.Now, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
 	in, err := ingest.New(ingest.Config{
 		Keys: keyChecker{s.gate}, Writer: s.logs, Logger: s.log, Now: s.Now,
 		Retention: s.Settings.Telemetry.Retention, Registerer: s.registry,
@@ -257,6 +264,7 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, as.Routes()...)
 	s.routes = append(s.routes, con.Routes()...)
 	s.routes = append(s.routes, mcp.Routes()...)
+	s.routes = append(s.routes, provisioning.Routes()...)
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()

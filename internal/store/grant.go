@@ -123,10 +123,12 @@ func (r *clientRow) client() (grant.Client, error) {
 	return r.c, nil
 }
 
-// standingQuery reads a grant with all that its life depends on; the custom
-// roles of its team come from a second statement where the person has any.
+// standingQuery reads a grant with all that its life depends on. What groups
+// give, and custom roles, come from further statements where the person has
+// any.
 const standingQuery = "SELECT " + grantColumns + ", " + personColumns + ", " + teamColumns + ", " + clientColumns + `,
-	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]')
+	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]'),
+	EXISTS (SELECT 1 FROM group_members WHERE group_members.person_id = grants.person_id)
 	FROM grants
 	JOIN people ON people.id = grants.person_id
 	JOIN teams ON teams.id = grants.team_id
@@ -140,9 +142,10 @@ func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, err
 		t     teamRow
 		c     clientRow
 		roles string
+		inAny bool // group
 	)
 	err := q.QueryRowContext(ctx, standingQuery, string(id)).Scan(
-		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles})...)
+		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles, &inAny})...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, grant.ErrNotFound
 	}
@@ -159,6 +162,17 @@ func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, err
 	var names []string
 	if err := json.Unmarshal([]byte(roles), &names); err != nil {
 		return nil, fmt.Errorf("roles of %s: %w", s.Person.ID, err)
+	}
+	if inAny {
+		more, err := rolesThroughGroups(ctx, q, s.Person.ID, s.Team.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range more {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
 	}
 	var custom []org.Role
 	if slices.ContainsFunc(names, func(n string) bool { return !org.IsBuiltInRole(n) }) {

@@ -287,45 +287,21 @@ func (db *DB) RemoveMember(ctx context.Context, team org.TeamID, person org.Pers
 		if n == 0 {
 			return org.ErrNotMember
 		}
-		_, err = t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE team_id = $3 AND person_id = $4 AND ended_at = 0",
-			millis(ev.At), "taken out of the team", string(team), string(person))
-		if err != nil {
-			return fmt.Errorf("end grants: %w", err)
-		}
-		if err := t.change(access.MemberChanged, string(person), ev.At); err != nil {
+		if err := t.membershipChanged(ev.At, person); err != nil {
 			return err
 		}
 		return t.record(ev)
 	})
 }
 
-func (db *DB) members(ctx context.Context, where, order, arg string) ([]org.Member, error) {
-	return query(ctx, db.read, func(rows *sql.Rows) (org.Member, error) {
-		var (
-			p     personRow
-			t     teamRow
-			roles string
-			m     org.Member
-		)
-		if err := rows.Scan(append(append(p.fields(), t.fields()...), &roles)...); err != nil {
-			return m, err
-		}
-		m.Person, m.Team = p.person(), t.team()
-		return m, json.Unmarshal([]byte(roles), &m.Roles)
-	}, "SELECT "+personColumns+", "+teamColumns+`, members.roles FROM members
-		JOIN people ON people.id = members.person_id
-		JOIN teams ON teams.id = members.team_id
-		WHERE `+where+" ORDER BY "+order, arg)
-}
-
 // Members implements org.Store.
 func (db *DB) Members(ctx context.Context, team org.TeamID) ([]org.Member, error) {
-	return db.members(ctx, "members.team_id = $1", "people.email", string(team))
+	return db.members(ctx, membersOfTeam, string(team))
 }
 
 // Memberships implements org.Store.
 func (db *DB) Memberships(ctx context.Context, person org.PersonID) ([]org.Member, error) {
-	return db.members(ctx, "members.person_id = $1", "teams.name, teams.slug", string(person))
+	return db.members(ctx, membershipsOfPerson, string(person))
 }
 
 // SetRole implements org.Store.

@@ -27,7 +27,7 @@ func (db *DB) AddSCIMToken(ctx context.Context, k scim.Token, hash string, ev au
 			return fmt.Errorf("insert provisioning token: %w", err)
 		}
 		if n == 0 {
-			return scim.ErrTaken
+			return scim.ErrTokenNameTaken
 		}
 		return t.record(ev)
 	})
@@ -54,7 +54,7 @@ func (db *DB) RevokeSCIMToken(ctx context.Context, id string, ev audit.Event) er
 			return fmt.Errorf("revoke provisioning token: %w", err)
 		}
 		if n == 0 {
-			return scim.ErrNotFound
+			return scim.ErrTokenUnknown
 		}
 		return t.record(ev)
 	})
@@ -266,6 +266,7 @@ func (t *tx) deletePerson(id org.PersonID, at time.Time) error {
 	for _, text := range []string{
 		"UPDATE people SET email = '" + deletedPrefix + "' || id, password_hash = '', owner = 0 WHERE id = $1",
 		"DELETE FROM members WHERE person_id = $1",
+		"DELETE FROM group_members WHERE person_id = $1",
 		"DELETE FROM scim_users WHERE person_id = $1",
 	} {
 		if _, err := t.exec(text, string(id)); err != nil {

@@ -266,14 +266,20 @@ func (s *Server) AddPerson(email string, owner bool) org.Person {
 	s.TB.Helper()
 	p, err := s.Admin.Directory.AddPerson(s.TB.Context(), org.NewPerson{Email: email, Name: email, Owner: owner}, audit.System())
 	s.Must(err)
+	s.SetPassword(p.ID)
+	return p
+}
+
+// SetPassword gives a person Password.
+func (s *Server) SetPassword(id org.PersonID) {
+	s.TB.Helper()
 	people, ok := s.Admin.Authority.Store.(org.Store)
 	if !ok {
 		s.TB.Fatal("the store keeps no people")
 	}
 	hash, err := passwordHash()
 	s.Must(err)
-	s.Must(people.SetPasswordHash(s.TB.Context(), p.ID, hash, audit.Event{At: s.Clock.Now(), Actor: audit.System(), Kind: audit.PasswordChanged, Target: string(p.ID)}))
-	return p
+	s.Must(people.SetPasswordHash(s.TB.Context(), id, hash, audit.Event{At: s.Clock.Now(), Actor: audit.System(), Kind: audit.PasswordChanged, Target: string(id)}))
 }
 
 // AddTeam adds a team with its slug as its name.
