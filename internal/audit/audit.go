@@ -127,8 +127,13 @@ type Entry struct {
 type Filter struct {
 	// After leaves out entries up to that sequence number.
 	After int64
-	Since time.Time
-	Kind  Kind
+	// Before leaves out entries from that sequence number on.
+	Before       int64
+	Since, Until time.Time
+	Kind         Kind
+	// Text is looked for in kind, actor, target, team, address and detail,
+	// whatever its case.
+	Text string
 	// Email matches what a person did and what was done to them.
 	Email string
 	// Grant matches what concerns one grant.

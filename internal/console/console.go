@@ -27,6 +27,7 @@ type Config struct {
 	Desk      *login.Desk
 	Directory *org.Directory
 	Authority *grant.Authority
+	Audit     AuditLog
 	// MCPURL is what assistants connect to: the resource that is bound to no
 	// team.
 	MCPURL string
@@ -41,8 +42,8 @@ type Console struct{ Config }
 
 // New returns a Console, or an error that names what Config lacks.
 func New(c Config) (*Console, error) {
-	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.MCPURL == "" || c.Now == nil || c.Logger == nil {
-		return nil, errors.New("console: Config needs Site, Desk, Directory, Authority, MCPURL, Now and Logger")
+	if c.Site == nil || c.Desk == nil || c.Directory == nil || c.Authority == nil || c.Audit == nil || c.MCPURL == "" || c.Now == nil || c.Logger == nil {
+		return nil, errors.New("console: Config needs Site, Desk, Directory, Authority, Audit, MCPURL, Now and Logger")
 	}
 	return &Console{c}, nil
 }
@@ -54,6 +55,8 @@ func (c *Console) Routes() []web.Route {
 		c.page("GET /connections", web.SignedIn, c.connections),
 		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
 		c.form("POST /teams", web.Owner, c.createTeam),
+		c.page("GET /audit", web.Owner, c.auditLog),
+		c.page("GET /audit/export", web.Owner, c.exportAudit),
 	}
 }
 
@@ -97,7 +100,7 @@ func (c *Console) only(who web.Audience, h handler) web.HandlerFunc {
 }
 
 func account(s login.Session) web.Account {
-	return web.Account{Name: s.Person.Name, Email: s.Person.Email}
+	return web.Account{Name: s.Person.Name, Email: s.Person.Email, Owner: s.Person.Owner}
 }
 
 func (c *Console) actor(s login.Session, r *http.Request) audit.Actor {

@@ -78,7 +78,7 @@ func newHouse(t *testing.T) *house {
 	must(err)
 	h.resource = spec.NewResources(public).Bare()
 	h.console, err = console.New(console.Config{
-		Site: site, Desk: desk, Directory: h.directory, Authority: h.authority, MCPURL: h.resource.URL(),
+		Site: site, Desk: desk, Directory: h.directory, Authority: h.authority, Audit: db, MCPURL: h.resource.URL(),
 		LogsURL: srv.URL + "/v1/logs", Now: clock, Logger: logger,
 	})
 	must(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/orielhq/oriel/internal/audit"
 )
@@ -35,13 +36,21 @@ func (db *DB) Events(ctx context.Context, f audit.Filter) ([]audit.Entry, error)
 				OR audit.target IN (SELECT id FROM people WHERE email = $4)
 				OR audit.target IN (SELECT grants.id FROM grants JOIN people ON people.id = grants.person_id WHERE people.email = $4))
 			AND ($5 = '' OR audit.target = $5)
-		ORDER BY audit.id DESC LIMIT $6`,
-		f.After, millis(f.Since), string(f.Kind), f.Email, f.Grant, limit)
+			AND ($6 = 0 OR audit.id < $6) AND ($7 = 0 OR audit.at < $7)
+			AND ($8 = '' OR LOWER(audit.kind || ' ' || audit.actor_id || ' ' || audit.address || ' ' || audit.target || ' ' || audit.team || ' ' || audit.detail)
+				LIKE '%' || $8 || '%' ESCAPE '\')
+		ORDER BY audit.id DESC LIMIT $9`,
+		f.After, millis(f.Since), string(f.Kind), f.Email, f.Grant, f.Before, millis(f.Until), likeText(f.Text), limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	slices.Reverse(entries)
 	return entries, nil
+}
+
+// likeText makes a text one that LIKE looks for as it is, in lower case.
+func likeText(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(strings.ToLower(s))
 }
 
 // CheckIntegrity asks SQLite whether the file is sound and every reference

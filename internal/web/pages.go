@@ -33,7 +33,11 @@ type frame struct {
 }
 
 // Account is the person at the browser, as pages show them.
-type Account struct{ Name, Email string }
+type Account struct {
+	Name, Email string
+	// Owner shows the way to what only owners may see.
+	Owner bool
+}
 
 // Link is a link with its text.
 type Link struct{ Text, URL string }
@@ -305,6 +309,7 @@ func NewPages() (*Pages, error) {
 		"name":       DisplayName,
 		"ago":        ago,
 		"day":        func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+		"moment":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 		"stamp":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"join":       joinWords,
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
@@ -322,6 +327,7 @@ func NewPages() (*Pages, error) {
 		ProblemPage{},
 		StartPage{},
 		ConnectionsPage{},
+		AuditPage{},
 		SignedOutPage{},
 		ContinuePage{},
 		FormPostPage{},
