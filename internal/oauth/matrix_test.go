@@ -472,6 +472,19 @@ func (c *matrixClient) authorize(redirect string) {
 	if page.Status != http.StatusOK || asks == remembered {
 		c.t.Fatalf("authorize with %s: status %d, to %q\n%s", redirect, page.Status, page.Header.Get("Location"), page.Body)
 	}
+	if asks && c.Document != nil {
+		host, err := url.Parse(c.id)
+		c.s.Must(err)
+		if !strings.Contains(page.Body, "<bdi>"+host.Hostname()+`</bdi> <span class="badge good">verified`) {
+			c.t.Errorf("the page does not name the verified host:\n%s", page.Body)
+		}
+	}
+	if asks {
+		builtIn := c.Document != nil && c.Document.Body == nil
+		if strings.Contains(page.Body, "built into Oriel") != builtIn {
+			c.t.Errorf("the page says or hides wrongly that a built-in copy is used:\n%s", page.Body)
+		}
+	}
 	back := wayBack(c.t, submit(c.browser, page, "shop"), redirect)
 	q := back.Query()
 	if q.Get("state") != state || q.Get("iss") != c.issuer || q.Get("error") != "" || !urlSafe.MatchString(q.Get("code")) {
