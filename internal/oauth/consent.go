@@ -58,11 +58,15 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 	if retry.problem != "" {
 		status, id = http.StatusUnprocessableEntity, retry.id
 	}
+	builtIn, err := s.isBuiltIn(r.Context(), auth.client)
+	if err != nil {
+		return err
+	}
 	page := web.ConsentPage{
 		Action: consentPath,
 		Step:   s.signConsent(auth, session, id, ""),
 		Client: web.ConsentClient{
-			Name: auth.client.Name(), Host: verifiedHost(auth.client), Registered: auth.client.Kind == grant.Registered,
+			Name: auth.client.Name(), Host: verifiedHost(auth.client), BuiltIn: builtIn, Registered: auth.client.Kind == grant.Registered,
 			Destination: auth.Redirect.Destination(),
 		},
 		Person:      web.Account{Name: session.Person.Name, Email: session.Person.Email},
@@ -87,7 +91,6 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 		page.Teams = append(page.Teams, shown)
 	}
 	if len(page.Teams) == 0 {
-		var err error
 		if page.AskWhom, err = s.askWhom(r); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,6 +44,20 @@ func (s *Server) documentClient(ctx context.Context, id string) (grant.Client, e
 	}
 	c.Blocked, err = s.Clients.ProductBlocked(ctx, c.Integrations()...)
 	return c, err
+}
+
+// isBuiltIn says whether what is known of a client comes from the copy of its
+// document that is built in, because its host could not be asked. The document
+// was asked for a moment ago to read the request, so this comes from memory.
+func (s *Server) isBuiltIn(ctx context.Context, c grant.Client) (bool, error) {
+	if c.Kind != grant.Document {
+		return false, nil
+	}
+	doc, err := s.Documents.Client(ctx, string(c.ID))
+	if err != nil {
+		return false, fmt.Errorf("where the document of %s comes from: %w", c.Key(), err)
+	}
+	return doc.Source == clientdoc.BuiltIn, nil
 }
 
 // documentPage is what a person sees whose app has a document that was

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/testkit"
 )
@@ -35,6 +37,13 @@ type fixture struct {
 	Discovery    []string        `json:"discovery"`
 	Registration json.RawMessage `json:"registration"`
 	RegisterPath string          `json:"register_path"`
+	// Document is what it has instead of a registration: the address that is
+	// its client_id, and what is served there. Without a body its host cannot
+	// be reached, and the built-in copy must do.
+	Document *struct {
+		URL  string          `json:"url"`
+		Body json.RawMessage `json:"body"`
+	} `json:"document"`
 	// Redirects are those that it uses, which may differ in their port from
 	// the registered ones.
 	Redirects []string `json:"redirects"`
@@ -62,8 +71,9 @@ type habits struct {
 	Prompt string `json:"prompt"`
 	// VerifierLength is that of the PKCE verifier.
 	VerifierLength int `json:"verifier_length"`
-	// Auth is how it says who it is: none, post, basic or "basic
-	// percent-encoded"; a secret that it has not is sent empty.
+	// Auth is how it says who it is: none, post, basic, "basic
+	// percent-encoded" or private_key_jwt; a secret that it has not is sent
+	// empty.
 	Auth string `json:"auth"`
 	// RedirectURI is what the token request says: the same, absent or "other
 	// port".
@@ -106,12 +116,16 @@ func fixtures(t *testing.T) map[string]fixture {
 // the server, the full hour and the end of its grant to its return. All live
 // on one server, and each step is taken by all before the next.
 func TestClientMatrix(t *testing.T) {
-	s := newServer(t)
-	browser := s.Browser()
+	s, rest := newWebServer(t)
+	browser, key := s.Browser(), newSigner(t, "matrix", jose.RS256)
 	all := fixtures(t)
+	rest.JSON("https://chatgpt.com/oauth/jwks.json", keySet(t, key))
 	clients := make(map[string]*matrixClient)
 	for name, f := range all {
-		clients[name] = &matrixClient{s: s, fixture: f, browser: browser}
+		clients[name] = &matrixClient{s: s, fixture: f, browser: browser, key: key}
+		if f.Document != nil && f.Document.Body != nil {
+			rest.JSON(f.Document.URL, string(f.Document.Body))
+		}
 	}
 	step := func(what string, do func(*matrixClient)) {
 		t.Run(what, func(t *testing.T) {
@@ -178,6 +192,7 @@ type matrixClient struct {
 	t       *testing.T
 	s       *testkit.Server
 	browser *testkit.Browser
+	key     signer // of the clients that have one
 
 	resource, issuer                   string
 	challengeScope, resourceScope      string
@@ -259,6 +274,7 @@ func (c *matrixClient) discover() {
 			Methods   []string `json:"token_endpoint_auth_methods_supported"`
 			PKCE      []string `json:"code_challenge_methods_supported"`
 			JWKS      string   `json:"jwks_uri"`
+			Documents bool     `json:"client_id_metadata_document_supported"`
 			Subjects  []string `json:"subject_types_supported"`
 			Algs      []string `json:"id_token_signing_alg_values_supported"`
 		}
@@ -277,6 +293,9 @@ func (c *matrixClient) discover() {
 		if strings.Contains(path, "openid-configuration") && (m.JWKS == "" || len(m.Subjects) == 0 || len(m.Algs) == 0) {
 			c.t.Errorf("%s lacks what OpenID Connect demands: %s", path, res.Body)
 		}
+		if !m.Documents { // clients would register instead
+			c.t.Errorf("%s does not say that client documents are read: %s", path, res.Body)
+		}
 		c.serverScope = strings.Join(m.Scopes, " ")
 		c.authorizeURL, c.tokenURL, c.registerURL, c.revokeURL = m.Authorize, m.Token, m.Register, m.Revoke
 	}
@@ -289,6 +308,10 @@ func (c *matrixClient) discover() {
 
 func (c *matrixClient) register() {
 	c.t.Helper()
+	if c.Document != nil {
+		c.id = c.Document.URL
+		return
+	}
 	res := c.do(http.MethodPost, c.registerURL, string(c.Registration), "Content-Type", "application/json")
 	wantStatus(c.t, res, http.StatusCreated)
 	c.wantCORS(res)
@@ -442,8 +465,25 @@ func (c *matrixClient) authorize(redirect string) {
 	if page.Status == http.StatusSeeOther { // the first of all
 		page = c.browser.SignIn(page.Header.Get("Location"), "ada@example.com")
 	}
-	if page.Status != http.StatusOK || !strings.Contains(page.Body, "Allow access") {
+	// A document client whose answer stays on the web is not asked again for
+	// what it has: that page goes on by itself.
+	asks := strings.Contains(page.Body, "Allow access")
+	remembered := c.Document != nil && c.access != "" && strings.HasPrefix(redirect, "https://")
+	if page.Status != http.StatusOK || asks == remembered {
 		c.t.Fatalf("authorize with %s: status %d, to %q\n%s", redirect, page.Status, page.Header.Get("Location"), page.Body)
+	}
+	if asks && c.Document != nil {
+		host, err := url.Parse(c.id)
+		c.s.Must(err)
+		if !strings.Contains(page.Body, "<bdi>"+host.Hostname()+`</bdi> <span class="badge good">verified`) {
+			c.t.Errorf("the page does not name the verified host:\n%s", page.Body)
+		}
+	}
+	if asks {
+		builtIn := c.Document != nil && c.Document.Body == nil
+		if strings.Contains(page.Body, "built into Oriel") != builtIn {
+			c.t.Errorf("the page says or hides wrongly that a built-in copy is used:\n%s", page.Body)
+		}
 	}
 	back := wayBack(c.t, submit(c.browser, page, "shop"), redirect)
 	q := back.Query()
@@ -487,6 +527,9 @@ func (c *matrixClient) token(form url.Values, h habits) testkit.Response {
 		header = append(header, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.id+":"+c.secret)))
 	case "basic percent-encoded":
 		header = append(header, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.id)+":"+url.QueryEscape(c.secret))))
+	case "private_key_jwt":
+		form.Set("client_assertion", c.key.sign(c.t, claims(c.s, c.id)))
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 	default:
 		c.t.Errorf("unknown habit of authentication %q", h.Auth)
 	}

@@ -127,6 +127,9 @@ type ConsentClient struct {
 	// Host is the host that the client is known to belong to, "" for a
 	// client that registered itself.
 	Host string
+	// BuiltIn says that the host could not be asked, and that what is known of
+	// the client comes from Oriel's own copy of its document.
+	BuiltIn bool
 	// Registered says that an administrator registered the client.
 	Registered bool
 	// Destination is where the answer is sent: a host or an app.

@@ -63,6 +63,11 @@ var pages = map[string]Page{
 		}}},
 		Until: "Access ends every full hour; the assistant reconnects by itself until you disconnect it.",
 	},
+	"consent_builtin": ConsentPage{
+		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada,
+		Client: ConsentClient{Name: "Claude Code", Host: "claude.ai", BuiltIn: true, Destination: "this computer"},
+		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Roles: []string{"viewer"}, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+	},
 	"consent_fixed_team": ConsentPage{
 		Action: "/consent", Step: "c3RlcA.c3Vt", Person: ada, Fixed: true,
 		Client: ConsentClient{Name: "Claude", Host: "claude.ai", Destination: "claude.ai"},
