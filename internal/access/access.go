@@ -130,7 +130,7 @@ func (c *Caller) View(p org.Permission) telemetry.View {
 	if !c.May(p) {
 		return telemetry.View{}
 	}
-	r, ok := c.standing.Roles.Restriction(p)
+	r, ok := Restrict(c.standing.Roles.Roles(), p)
 	if !ok {
 		return telemetry.View{}
 	}

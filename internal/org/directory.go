@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
-	"github.com/orielhq/oriel/internal/telemetry"
 )
 
 // Directory makes changes to the organization: it checks what was asked,
@@ -288,33 +287,79 @@ func StandingOf(names []string, custom []Role) Standing {
 // SetRole creates or replaces a custom role of a team. The built-in roles
 // cannot be changed.
 func (d *Directory) SetRole(ctx context.Context, slug, name string, permissions []Permission, dataScope string, by audit.Actor) (Role, error) {
-	t, err := d.Team(ctx, slug)
+	if slug == "" {
+		return Role{}, fmt.Errorf("team %q: %w", slug, ErrTeamNotFound)
+	}
+	return d.SaveRole(ctx, RoleText{Team: slug, Name: name, Permissions: permissions, DataScope: dataScope}, by)
+}
+
+// SaveRole creates or replaces a custom role of a team or of the whole
+// organization. A team cannot have a role of the same name as one of the
+// organization, nor the other way round: what a group or a person is given
+// must not change its meaning from team to team. Errors about the text are
+// *RoleError.
+func (d *Directory) SaveRole(ctx context.Context, text RoleText, by audit.Actor) (Role, error) {
+	var t Team
+	var err error
+	if text.Team != "" {
+		if t, err = d.Team(ctx, text.Team); err != nil {
+			return Role{}, err
+		}
+	}
+	r, err := text.Parse()
 	if err != nil {
 		return Role{}, err
 	}
-	if name, err = ParseRoleName(name); err != nil {
-		return Role{}, err
+	r.Team = t.ID
+	detail := joinPermissions(r.Permissions)
+	if r.DataScope != nil {
+		detail += "; where " + r.DataScope.String()
 	}
-	if _, ok := builtInRole(name); ok {
-		return Role{}, fmt.Errorf("%q is a built-in role and cannot be changed; choose another name", name)
+	if len(r.HiddenFields) > 0 {
+		detail += "; without " + strings.Join(r.HiddenFields, ", ")
 	}
-	r := Role{Name: name, Team: t.ID, Permissions: permissions}
-	if strings.TrimSpace(dataScope) != "" {
-		if r.DataScope, err = telemetry.ParseFilter(dataScope); err != nil {
-			return Role{}, fmt.Errorf("data scope: %w", err)
-		}
+	if r.LookBack > 0 {
+		detail += "; of the last " + FormatLookBack(r.LookBack)
 	}
-	if err := d.store.SetRole(ctx, r, d.event(by, audit.RoleSet, name, t.Slug, joinPermissions(permissions))); err != nil {
-		return Role{}, fmt.Errorf("set role %s of %s: %w", name, t.Slug, err)
+	err = d.store.SetRole(ctx, r, d.event(by, audit.RoleSet, r.Name, t.Slug, detail))
+	if errors.Is(err, ErrRoleNameTaken) {
+		return Role{}, &RoleError{"name", fmt.Errorf("%q: %w", r.Name, err)}
+	}
+	if err != nil {
+		return Role{}, fmt.Errorf("set role %s: %w", r.Name, err)
 	}
 	return r, nil
 }
 
-// Roles lists the roles that members of a team can have, built-in ones first.
+// RemoveRole removes a custom role that nobody holds and no group gives. slug
+// is "" for a role of the organization. Errors: ErrRoleNotFound, ErrRoleInUse.
+func (d *Directory) RemoveRole(ctx context.Context, slug, name string, by audit.Actor) error {
+	var t Team
+	var err error
+	if slug != "" {
+		if t, err = d.Team(ctx, slug); err != nil {
+			return err
+		}
+	}
+	if IsBuiltInRole(name) {
+		return fmt.Errorf("%q is a built-in role and cannot be removed", name)
+	}
+	if err := d.store.RemoveRole(ctx, t.ID, name, d.event(by, audit.RoleRemoved, name, t.Slug, "")); err != nil {
+		return fmt.Errorf("remove role %s: %w", name, err)
+	}
+	return nil
+}
+
+// Roles lists the roles that members of a team can have: the built-in ones,
+// those of the organization, the team's own. Without a slug it leaves out the
+// last.
 func (d *Directory) Roles(ctx context.Context, slug string) ([]Role, error) {
-	t, err := d.Team(ctx, slug)
-	if err != nil {
-		return nil, err
+	var t Team
+	var err error
+	if slug != "" {
+		if t, err = d.Team(ctx, slug); err != nil {
+			return nil, err
+		}
 	}
 	custom, err := d.store.CustomRoles(ctx, t.ID)
 	if err != nil {

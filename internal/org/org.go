@@ -20,6 +20,8 @@ var (
 	ErrPersonNotFound = errors.New("no such person")
 	ErrTeamNotFound   = errors.New("no such team")
 	ErrRoleNotFound   = errors.New("no such role")
+	ErrRoleNameTaken  = errors.New("a role of this name exists already, for the whole organization or in a team")
+	ErrRoleInUse      = errors.New("somebody holds the role, or a group gives it")
 	ErrNotMember      = errors.New("not a member of the team")
 	ErrKeyNotFound    = errors.New("no such ingest key")
 	ErrEmailTaken     = errors.New("somebody with this e-mail address exists already")
@@ -78,9 +80,13 @@ type Store interface {
 	// Memberships lists the teams of a person by name.
 	Memberships(ctx context.Context, person PersonID) ([]Member, error)
 
-	// SetRole creates or replaces a custom role of a team.
+	// SetRole creates or replaces a custom role of a team, or with no team of
+	// the organization. Errors: ErrRoleNameTaken.
 	SetRole(ctx context.Context, r Role, ev audit.Event) error
-	// CustomRoles lists the custom roles of a team by name.
+	// RemoveRole removes a custom role. Errors: ErrRoleNotFound, ErrRoleInUse.
+	RemoveRole(ctx context.Context, team TeamID, name string, ev audit.Event) error
+	// CustomRoles lists the custom roles of the organization, then those of
+	// the team, by name.
 	CustomRoles(ctx context.Context, team TeamID) ([]Role, error)
 
 	// CreateKey adds an ingest key by the hash of its secret. Errors:

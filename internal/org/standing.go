@@ -1,10 +1,6 @@
 package org
 
-import (
-	"slices"
-
-	"github.com/orielhq/oriel/internal/telemetry"
-)
+import "slices"
 
 // Standing is what a person may do in one team, all their roles there taken
 // together. Its zero value may nothing.
@@ -37,17 +33,5 @@ func (s Standing) Permissions() []Permission {
 	return slices.DeleteFunc(Permissions(), func(p Permission) bool { return !s.May(p) })
 }
 
-// Restriction returns what may be seen with the permission p: the union of
-// the data scopes of the roles that give it. ok is false where no role does.
-func (s Standing) Restriction(p Permission) (r telemetry.Restriction, ok bool) {
-	var scopes []*telemetry.Filter
-	for _, role := range s.roles {
-		if slices.Contains(role.Permissions, p) {
-			scopes = append(scopes, role.DataScope)
-		}
-	}
-	if len(scopes) == 0 {
-		return telemetry.Restriction{}, false
-	}
-	return telemetry.Restriction{Filter: telemetry.Union(scopes...)}, true
-}
+// Roles returns the roles held.
+func (s Standing) Roles() []Role { return slices.Clone(s.roles) }

@@ -304,60 +304,6 @@ func (db *DB) Memberships(ctx context.Context, person org.PersonID) ([]org.Membe
 	return db.members(ctx, membershipsOfPerson, string(person))
 }
 
-// SetRole implements org.Store.
-func (db *DB) SetRole(ctx context.Context, r org.Role, ev audit.Event) error {
-	permissions, err := json.Marshal(r.Permissions)
-	if err != nil {
-		return fmt.Errorf("encode permissions: %w", err)
-	}
-	var scope string
-	if r.DataScope != nil {
-		scope = r.DataScope.String()
-	}
-	return db.update(ctx, func(t *tx) error {
-		if _, err := t.exec(`INSERT INTO roles (team_id, name, permissions, data_scope) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (team_id, name) DO UPDATE SET permissions = excluded.permissions, data_scope = excluded.data_scope`,
-			string(r.Team), r.Name, string(permissions), scope); err != nil {
-			return fmt.Errorf("set role: %w", err)
-		}
-		if err := t.change(access.RoleChanged, string(r.Team), ev.At); err != nil {
-			return err
-		}
-		return t.record(ev)
-	})
-}
-
-// customRoles is the statement that lists a team's custom roles.
-const customRoles = "SELECT team_id, name, permissions, data_scope FROM roles WHERE team_id = $1 ORDER BY name"
-
-// scanRole reads a row of customRoles. A data scope that cannot be parsed is
-// an error, never a role without one: it would show more than it should.
-func scanRole(rows *sql.Rows) (org.Role, error) {
-	var (
-		r                  org.Role
-		permissions, scope string
-	)
-	if err := rows.Scan(&r.Team, &r.Name, &permissions, &scope); err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal([]byte(permissions), &r.Permissions); err != nil {
-		return r, fmt.Errorf("permissions of role %s: %w", r.Name, err)
-	}
-	if scope != "" {
-		f, err := telemetry.ParseFilter(scope)
-		if err != nil {
-			return r, fmt.Errorf("data scope of role %s: %w", r.Name, err)
-		}
-		r.DataScope = f
-	}
-	return r, nil
-}
-
-// CustomRoles implements org.Store.
-func (db *DB) CustomRoles(ctx context.Context, team org.TeamID) ([]org.Role, error) {
-	return query(ctx, db.read, scanRole, customRoles, string(team))
-}
-
 // CreateKey implements org.Store.
 func (db *DB) CreateKey(ctx context.Context, k org.IngestKey, hash string, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {

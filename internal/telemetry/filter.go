@@ -152,6 +152,32 @@ func (f *Filter) String() string { return f.text }
 // Node returns the condition to compile, nil for a filter that matches nothing.
 func (f *Filter) Node() Node { return f.root }
 
+// Names returns the resource attributes that the filter compares with.
+func (f *Filter) Names() []string {
+	var names []string
+	var visit func(n Node)
+	visit = func(n Node) {
+		switch n := n.(type) {
+		case *Condition:
+			if !slices.Contains(names, n.name) {
+				names = append(names, n.name)
+			}
+		case *Not:
+			visit(n.node)
+		case *All:
+			for _, n := range n.nodes {
+				visit(n)
+			}
+		case *Any:
+			for _, n := range n.nodes {
+				visit(n)
+			}
+		}
+	}
+	visit(f.root)
+	return names
+}
+
 // Match reports whether a resource matches. lookup returns the value of the
 // named attribute, "" where it is missing.
 func (f *Filter) Match(lookup func(name string) string) bool {

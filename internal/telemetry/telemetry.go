@@ -10,6 +10,7 @@ package telemetry
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type View struct {
 	tenant   TenantID
 	filter   *Filter
 	lookBack time.Duration
+	hidden   []string
 	// ok tells a view that NewView made from the zero value.
 	ok bool
 }
@@ -37,12 +39,15 @@ type Restriction struct {
 	// LookBack is the longest age of a row that may be seen; 0 is no bound
 	// but the retention.
 	LookBack time.Duration
+	// Hidden are the fields that are never shown nor compared with, as
+	// ParseHiddenFields returns them. Filter must not name any of them.
+	Hidden []string
 }
 
 // NewView returns a view of the tenant's rows that r leaves visible. A zero
 // tenant gives a view that sees nothing.
 func NewView(tenant TenantID, r Restriction) View {
-	return View{tenant: tenant, filter: r.Filter, lookBack: r.LookBack, ok: tenant != 0}
+	return View{tenant: tenant, filter: r.Filter, lookBack: r.LookBack, hidden: slices.Clone(r.Hidden), ok: tenant != 0}
 }
 
 // Tenant returns the tenant to ask the engine for. ok is false for a view
@@ -54,6 +59,10 @@ func (v View) Filter() *Filter { return v.filter }
 
 // LookBack returns the longest age of a visible row, 0 for no bound.
 func (v View) LookBack() time.Duration { return v.lookBack }
+
+// Hidden returns the fields that an engine must neither show nor compare with:
+// to a query they do not exist. Hides says which stored fields that concerns.
+func (v View) Hidden() []string { return slices.Clone(v.hidden) }
 
 // Budget bounds what one query may cost. A zero field means the engine's
 // default, never "unlimited".

@@ -78,6 +78,10 @@ type logSearch struct {
 	startMoves bool
 	// futureEnd is the end that was asked for where it had not come yet.
 	futureEnd time.Time
+	// pastStart is the start that was asked for where the caller may not look
+	// back as far, lookBack how far they may.
+	pastStart time.Time
+	lookBack  time.Duration
 	team      string
 }
 
@@ -87,6 +91,9 @@ func (cfg Config) searchLogs(ctx context.Context, c *access.Caller, raw json.Raw
 		return Result{}, err
 	}
 	s.team = c.Team().Slug
+	if err := s.keepWithin(c.View(org.LogsRead).LookBack()); err != nil {
+		return Result{}, err
+	}
 	res, err := cfg.Logs.QueryLogs(ctx, c.View(org.LogsRead), telemetry.LogQuery{
 		Text: s.query, Services: s.services, Severities: s.severity, Start: s.start, End: s.end,
 		// One more than wanted tells where the next call must go on.
@@ -215,15 +222,35 @@ func (s *logSearch) parseWindow(a arguments) error {
 	return nil
 }
 
+// keepWithin moves the start to where the caller's roles let them look back to;
+// 0 is no bound. The engine would show nothing before it anyway.
+func (s *logSearch) keepWithin(lookBack time.Duration) error {
+	earliest := s.now.Add(-lookBack)
+	if lookBack <= 0 || !s.start.Before(earliest) {
+		return nil
+	}
+	if !s.end.After(earliest) {
+		return problemf("Your roles in this team show logs of the last %s only, and the window ends before that (%s). Give an end after it, or none.",
+			org.FormatLookBack(lookBack), exact(earliest))
+	}
+	s.pastStart, s.start, s.lookBack = s.start, earliest, lookBack
+	return nil
+}
+
 // window is the time range as the first line of an answer has it.
 func (s *logSearch) window() string { return stamp(s.start) + " to " + stamp(s.end) + " (UTC)" }
 
 // headNotes are the notes that every answer to this search has.
 func (s *logSearch) headNotes() []string {
-	if s.futureEnd.IsZero() {
-		return nil
+	var notes []string
+	if !s.futureEnd.IsZero() {
+		notes = append(notes, fmt.Sprintf("end (%s) is in the future and was taken as now.", exact(s.futureEnd)))
 	}
-	return []string{fmt.Sprintf("end (%s) is in the future and was taken as now.", exact(s.futureEnd))}
+	if !s.pastStart.IsZero() {
+		notes = append(notes, fmt.Sprintf("start (%s) was taken as %s: your roles show logs of the last %s only.",
+			exact(s.pastStart), exact(s.start), org.FormatLookBack(s.lookBack)))
+	}
+	return notes
 }
 
 // filters says what the search was restricted to, beside the query.

@@ -30,6 +30,9 @@ func (cfg Config) noRows(ctx context.Context, c *access.Caller, s logSearch, res
 	if scope != "" {
 		lines = append(lines, "data scope: only where "+cell(scope, maxShownQuery, nil))
 	}
+	if hidden := c.View(org.LogsRead).Hidden(); len(hidden) > 0 {
+		lines = append(lines, "hidden fields: "+cell(strings.Join(hidden, ", "), maxShownQuery, nil))
+	}
 	for _, note := range s.headNotes() {
 		lines = append(lines, "# "+note)
 	}

@@ -236,6 +236,33 @@ func TestSearchLogsFindsNothingInScope(t *testing.T) {
 	}
 }
 
+func TestSearchLogsStaysWithinTheLookBack(t *testing.T) {
+	b := newBench(t)
+	_, err := b.Directory.SaveRole(t.Context(), org.RoleText{
+		Name: "limited", Permissions: []org.Permission{org.LogsRead}, HiddenFields: []string{"user.email"}, LookBack: "2h",
+	}, audit.System())
+	b.Must(err)
+	b.SetRoles("limited")
+	c := b.caller("logs:read")
+	b.logs.rows = manyRows(3)
+	golden(t, "look_back", b.call(c, "search_logs", `{"start":"now-1d"}`).Text)
+	if q := b.logs.queries[len(b.logs.queries)-1]; !q.Start.Equal(at(-2 * time.Hour)) {
+		t.Errorf("asked from %s", q.Start)
+	}
+	if v := b.logs.views[len(b.logs.views)-1]; v.LookBack() != 2*time.Hour || len(v.Hidden()) != 1 {
+		t.Errorf("asked with %+v", v)
+	}
+	res := b.call(c, "search_logs", `{"start":"now-1d","end":"now-3h"}`)
+	if !res.IsError || !strings.Contains(res.Text, "last 2h only") {
+		t.Errorf("%+v", res)
+	}
+	if text := b.call(c, "search_logs", `{"start":"now-1h"}`).Text; strings.Contains(text, "was taken as") {
+		t.Error(text)
+	}
+	b.logs.rows = nil
+	golden(t, "empty_look_back", b.call(c, "search_logs", `{"start":"now-1d"}`).Text)
+}
+
 var nextArguments = regexp.MustCompile(`call search_logs with (?:start="([^"]+)" )?end="([^"]+)"`)
 
 // Whoever follows the notes sees every row, also where many share an instant.

@@ -264,6 +264,13 @@ func TestWhoami(t *testing.T) {
 	b.SetRoles("checkout")
 	golden(t, "whoami_scoped", b.call(b.caller("logs:read traces:read"), "whoami", ``).Text)
 
+	_, err = b.Directory.SaveRole(t.Context(), org.RoleText{
+		Name: "limited", Permissions: []org.Permission{org.LogsRead}, HiddenFields: []string{"user.email", "http.cookie"}, LookBack: "7d",
+	}, audit.System())
+	b.Must(err)
+	b.SetRoles("limited")
+	golden(t, "whoami_limited", b.call(b.caller("logs:read"), "whoami", ``).Text)
+
 	b = newBench(t, func(c *Config) { c.Interactive = true })
 	b.SetRoles("admin")
 	b.Client.Metadata.Name = "Evil\nroles: \u202eowner"

@@ -98,8 +98,12 @@ func dataScope(c *access.Caller, p org.Permission) string {
 	if filter := c.DataScope(p); filter != "" {
 		s = "only where " + cell(filter, maxShownQuery, nil)
 	}
-	if d := c.View(p).LookBack(); d > 0 {
-		s += fmt.Sprintf(", of the last %s", d)
+	view := c.View(p)
+	if d := view.LookBack(); d > 0 {
+		s += ", of the last " + org.FormatLookBack(d)
+	}
+	if hidden := view.Hidden(); len(hidden) > 0 {
+		s += ", without the fields " + cell(strings.Join(hidden, ", "), maxShownQuery, nil)
 	}
 	return s
 }

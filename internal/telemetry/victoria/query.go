@@ -55,10 +55,16 @@ func (c *Client) QueryLogs(ctx context.Context, view telemetry.View, q telemetry
 	if err != nil {
 		return telemetry.LogResult{}, err
 	}
+	hidden := view.Hidden()
+	if len(hidden) > 0 {
+		if err := refuseStreams(canonical, now); err != nil {
+			return telemetry.LogResult{}, err
+		}
+	}
 	b = withDefaults(b, q.Limit)
 	r := request{
 		tenant: tenant, text: canonical, now: now, start: q.Start, end: q.End,
-		filters: extraFilters(view, q, now), limit: b.Rows + 1, bytes: b.Bytes,
+		filters: extraFilters(view, q, now), hidden: hiddenFilters(hidden), limit: b.Rows + 1, bytes: b.Bytes,
 	}
 	if err := r.rehearse(); err != nil {
 		return telemetry.LogResult{}, err
@@ -71,6 +77,7 @@ func (c *Client) QueryLogs(ctx context.Context, view telemetry.View, q telemetry
 	if err != nil {
 		return telemetry.LogResult{}, callerError(ctx, err)
 	}
+	withoutHidden(rows, hidden)
 	result := telemetry.LogResult{Rows: rows, More: cut, Total: -1, Query: canonical}
 	if len(rows) > b.Rows {
 		result.Rows, result.More = rows[:b.Rows], true
@@ -120,8 +127,8 @@ func withDefaults(b telemetry.Budget, limit int) telemetry.Budget {
 // query reads, at any depth.
 func extraFilters(view telemetry.View, q telemetry.LogQuery, now time.Time) []string {
 	var filters []string
-	if f := view.Filter(); f != nil {
-		filters = append(filters, compileFilter(f))
+	if scope := scopeOf(view); scope != "" {
+		filters = append(filters, scope)
 	}
 	if d := view.LookBack(); d > 0 {
 		filters = append(filters, "_time:>="+strconv.Quote(now.Add(-d).UTC().Format(time.RFC3339Nano)))
@@ -180,6 +187,7 @@ type request struct {
 	tenant     telemetry.TenantID
 	text       string
 	filters    []string
+	hidden     string
 	now        time.Time
 	start, end time.Time
 	limit      int // rows
@@ -218,7 +226,7 @@ func (r request) rehearse() (err error) {
 }
 
 func (r request) form() url.Values {
-	return url.Values{
+	v := url.Values{
 		"query":         {r.text},
 		"time":          {timeArg(r.now)},
 		"start":         {timeArg(r.start)},
@@ -227,6 +235,10 @@ func (r request) form() url.Values {
 		"timeout":       {strconv.FormatInt(r.timeout.Milliseconds(), 10) + "ms"},
 		"extra_filters": r.filters,
 	}
+	if r.hidden != "" {
+		v.Set("hidden_fields_filters", r.hidden)
+	}
+	return v
 }
 
 func timeArg(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
