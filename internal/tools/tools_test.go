@@ -24,6 +24,7 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -94,13 +95,17 @@ func newBench(tb testing.TB, change ...func(*Config)) *bench {
 		Lifetimes: b.Authority.Lifetimes, Logger: slog.New(slog.DiscardHandler),
 	})
 	b.Must(err)
-	c := Config{Logs: b.logs, Now: b.Now, Hourly: true}
+	c := testConfig(b.logs, b.Now)
 	for _, ch := range change {
 		ch(&c)
 	}
 	b.set, err = NewSet(c)
 	b.Must(err)
 	return b
+}
+
+func testConfig(l telemetry.Logs, now func() time.Time) Config {
+	return Config{Logs: l, CheckLogs: victoria.Guard, Now: now, Hourly: true, CursorKey: []byte("a key of thirty-two bytes or more")}
 }
 
 // caller returns Ada with a token of these scopes.
@@ -129,12 +134,13 @@ func (b *bench) call(c *access.Caller, name, args string) Result {
 	return res
 }
 
-var markerPattern = regexp.MustCompile(`(log data[^:]*: )[A-Z2-7]{12} ---`)
+var markerPattern = regexp.MustCompile(`(data[^:]*: )[A-Z2-7]{12} ---`)
 
 // golden compares an answer, its random marker aside, with a file.
 func golden(t *testing.T, name, text string) {
 	t.Helper()
 	text = markerPattern.ReplaceAllString(text, "${1}MARKER ---")
+	text = nextCursor.ReplaceAllString(text, `cursor="CURSOR"`)
 	path := filepath.Join("testdata", name+".txt")
 	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
@@ -198,11 +204,18 @@ func TestDefinitions(t *testing.T) {
 }
 
 func TestNewSetRefusesGaps(t *testing.T) {
-	if _, err := NewSet(Config{Now: time.Now}); err == nil {
-		t.Error("a set without logs")
-	}
-	if _, err := NewSet(Config{Logs: &logs{}}); err == nil {
-		t.Error("a set without a clock")
+	for name, drop := range map[string]func(*Config){
+		"logs":            func(c *Config) { c.Logs = nil },
+		"a check":         func(c *Config) { c.CheckLogs = nil },
+		"a clock":         func(c *Config) { c.Now = nil },
+		"a key":           func(c *Config) { c.CursorKey = nil },
+		"enough of a key": func(c *Config) { c.CursorKey = c.CursorKey[:31] },
+	} {
+		c := testConfig(&logs{}, time.Now)
+		drop(&c)
+		if _, err := NewSet(c); err == nil {
+			t.Errorf("a set without %s", name)
+		}
 	}
 }
 
