@@ -133,9 +133,18 @@ func (c *call) queryLogs(ctx context.Context, what string, q telemetry.LogQuery)
 	return res, nil
 }
 
+// counting is the stats function that counts the question's records: a cluster
+// counts nothing where no column is asked for, and pipes may drop the time.
+func (q logQuestion) counting() string {
+	if q.pipes {
+		return "count()"
+	}
+	return "count(_time)"
+}
+
 // countLogs returns how many records the question is about.
 func (c *call) countLogs(ctx context.Context, q logQuestion) (int64, error) {
-	res, err := c.askLogs(ctx, "counting records", q, q.with("stats count(_time) as n"), 1)
+	res, err := c.askLogs(ctx, "counting records", q, q.with("stats "+q.counting()+" as n"), 1)
 	if err != nil || len(res.Rows) == 0 {
 		return 0, err
 	}

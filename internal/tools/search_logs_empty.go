@@ -118,6 +118,8 @@ func couldNotLook(ctx context.Context, err error) ([]string, error) {
 func (c *call) tryNext(q logQuestion, newest time.Time) string {
 	tool := c.tool.Name
 	switch {
+	case !hasParam(c.tool.params, "start"):
+		return "Call search_logs to see which records there are, and give the time of one of them."
 	case newest.Before(q.window.start):
 		return fmt.Sprintf("That is before the window. Call %s with start=%q and the same other arguments.", tool, exact(newest.Add(-15*time.Minute)))
 	case !newest.Before(q.window.end):
