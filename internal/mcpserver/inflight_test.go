@@ -46,7 +46,12 @@ func TestCallUnderWayIsChallengedWhenItsGrantEnds(t *testing.T) {
 // newCall is the request with which a client calls a tool.
 func newCall(t *testing.T, token, tool string) *http.Request {
 	t.Helper()
-	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `","arguments":{}}}`
+	return newRequest(t, token, "tools/call", `{"name":"`+tool+`","arguments":{}}`)
+}
+
+func newRequest(t *testing.T, token, method, params string) *http.Request {
+	t.Helper()
+	body := `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, mcpPath, strings.NewReader(body))
 	req.Host = "127.0.0.1"
 	req.Header.Set("Content-Type", "application/json")

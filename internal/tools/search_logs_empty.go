@@ -1,42 +1,43 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
 )
 
 // noRows answers a search that found nothing: what was searched, what there
-// is, and what to try next. It costs at most two queries of one row.
-func (cfg Config) noRows(ctx context.Context, c *access.Caller, s logSearch, res telemetry.LogResult) (Result, error) {
-	query := res.Query
-	if query == "" {
-		query = s.query
+// is, and what to try next.
+func (s *logSearch) noRows(ctx context.Context, res telemetry.LogResult) (Result, error) {
+	c := s.call
+	if c.cursor != nil {
+		return Result{Text: s.headline(res, 0) + "\n# There are no more rows.\n"}, nil
 	}
-	if query == "" {
-		query = "*"
-	}
+	return c.nothing(ctx, s.logQuestion, cmp.Or(res.Query, s.query))
+}
+
+// nothing answers a call about records of which there are none.
+func (c *call) nothing(ctx context.Context, q logQuestion, query string) (Result, error) {
 	lines := []string{
-		fmt.Sprintf("search_logs · team %s · %s · matched 0", s.team, s.window()),
-		"query: " + cell(query, maxShownQuery, nil),
-		"filters: " + s.filters(),
+		fmt.Sprintf("%s · team %s · %s · matched 0", c.tool.Name, c.caller.Team().Slug, q.window),
+		"query: " + cell(cmp.Or(query, "*"), maxShownQuery, nil),
+		"filters: " + q.filters(),
 	}
-	scope := c.DataScope(org.LogsRead)
-	if scope != "" {
+	if scope := c.caller.DataScope(org.LogsRead); scope != "" {
 		lines = append(lines, "data scope: only where "+cell(scope, maxShownQuery, nil))
 	}
-	if hidden := c.View(org.LogsRead).Hidden(); len(hidden) > 0 {
+	if hidden := c.caller.View(org.LogsRead).Hidden(); len(hidden) > 0 {
 		lines = append(lines, "hidden fields: "+cell(strings.Join(hidden, ", "), maxShownQuery, nil))
 	}
-	for _, note := range s.headNotes() {
+	for _, note := range q.window.notes {
 		lines = append(lines, "# "+note)
 	}
-	found, err := cfg.whatThereIs(ctx, c.View(org.LogsRead), s)
+	found, err := c.whatThereIs(ctx, q)
 	if err != nil {
 		return Result{}, err
 	}
@@ -44,7 +45,7 @@ func (cfg Config) noRows(ctx context.Context, c *access.Caller, s logSearch, res
 		lines = append(lines, "# "+note)
 	}
 	text := strings.Join(lines, "\n") + "\n"
-	if most := s.maxTokens * bytesPerToken; len(text) > most {
+	if most := c.maxTokens * bytesPerToken; len(text) > most {
 		text = clip(text, most-len("…"))
 	}
 	return Result{Text: text}, nil
@@ -52,41 +53,55 @@ func (cfg Config) noRows(ctx context.Context, c *access.Caller, s logSearch, res
 
 // whatThereIs looks for the newest record of the services asked for, then for
 // the newest of all, and returns notes for the assistant.
-func (cfg Config) whatThereIs(ctx context.Context, view telemetry.View, s logSearch) ([]string, error) {
-	if len(s.services) > 0 {
-		newest, err := cfg.newest(ctx, view, s.services, s.now)
+func (c *call) whatThereIs(ctx context.Context, q logQuestion) ([]string, error) {
+	if len(q.services) > 0 {
+		newest, err := c.newest(ctx, q.services)
 		if err != nil {
 			return couldNotLook(ctx, err)
 		}
 		if !newest.IsZero() {
-			return []string{
-				fmt.Sprintf("The newest record of %s is of %s.", services(s.services), exact(newest)),
-				s.tryNext(newest),
-			}, nil
+			return c.butWhy(ctx, q, fmt.Sprintf("The newest record of %s is of %s.", services(q.services), exact(newest)), newest)
 		}
 	}
-	newest, err := cfg.newest(ctx, view, nil, s.now)
+	newest, err := c.newest(ctx, nil)
 	switch {
 	case err != nil:
 		return couldNotLook(ctx, err)
 	case newest.IsZero():
 		return []string{"There are no logs at all of the last 7 days that you can see. " +
 			"If there should be, ask an admin of the team whether anything sends them, and whoami which data scope you have."}, nil
-	case len(s.services) > 0:
-		return []string{
-			fmt.Sprintf("There are no records of %s that you can see in the last 7 days; of other services there are, the newest of %s.", services(s.services), exact(newest)),
-			`For the names there are call search_logs with query="* | stats by (service.name) count() n | sort by (n desc)" start="now-7d" and without service.`,
-		}, nil
+	case len(q.services) > 0:
+		notes, err := c.unknownServices(ctx, q.services)
+		if err != nil {
+			return couldNotLook(ctx, err)
+		}
+		return append(notes, fmt.Sprintf("Call %s with one of the names of list_services, or without service.", c.tool.Name)), nil
 	}
-	return []string{fmt.Sprintf("The newest record that you can see is of %s.", exact(newest)), s.tryNext(newest)}, nil
+	return c.butWhy(ctx, q, fmt.Sprintf("The newest record that you can see is of %s.", exact(newest)), newest)
+}
+
+// butWhy adds what is likely the reason why nothing matches although there are
+// records.
+func (c *call) butWhy(ctx context.Context, q logQuestion, found string, newest time.Time) ([]string, error) {
+	notes := []string{found}
+	if !newest.Before(q.window.start) {
+		unknown, err := c.unknownFields(ctx, queryFields(q.query))
+		if err != nil {
+			return couldNotLook(ctx, err)
+		}
+		if len(unknown) > 0 {
+			return append(notes, unknown...), nil
+		}
+	}
+	return append(notes, c.tryNext(q, newest)), nil
 }
 
 // newest returns the time of the newest record of the last days, zero where
 // there is none.
-func (cfg Config) newest(ctx context.Context, view telemetry.View, services []string, now time.Time) (time.Time, error) {
-	res, err := cfg.Logs.QueryLogs(ctx, view, telemetry.LogQuery{
-		Services: services, Start: now.Add(-lookBackWindow), End: now, Limit: 1,
-	}, telemetry.Budget{Rows: 1, Bytes: searchBytes, Time: searchTime})
+func (c *call) newest(ctx context.Context, services []string) (time.Time, error) {
+	res, err := c.queryLogs(ctx, "looking for the newest record", telemetry.LogQuery{
+		Services: services, Start: c.now.Add(-lookBackWindow), End: c.now, Limit: 1,
+	})
 	if err != nil || len(res.Rows) == 0 {
 		return time.Time{}, err
 	}
@@ -103,18 +118,21 @@ func couldNotLook(ctx context.Context, err error) ([]string, error) {
 
 // tryNext says which call is likely to find something, knowing when the newest
 // record of the services asked for was written.
-func (s *logSearch) tryNext(newest time.Time) string {
+func (c *call) tryNext(q logQuestion, newest time.Time) string {
+	tool := c.tool.Name
 	switch {
-	case newest.Before(s.start):
-		return fmt.Sprintf("That is before the window. Call search_logs with start=%q and the same other arguments.", exact(newest.Add(-15*time.Minute)))
-	case !newest.Before(s.end):
-		return "That is after the window. Call search_logs with a later end, or without start and end for the last hour."
-	case len(s.severity) > 0 && s.query != "":
-		return "So it is the query or the severity that matches nothing: call search_logs without severity, then with a broader query."
-	case len(s.severity) > 0:
-		return "So it is the severity that matches nothing: call search_logs without severity, or with a wider window."
+	case !hasParam(c.tool.params, "start"):
+		return "Call search_logs to see which records there are, and give the time of one of them."
+	case newest.Before(q.window.start):
+		return fmt.Sprintf("That is before the window. Call %s with start=%q and the same other arguments.", tool, exact(newest.Add(-15*time.Minute)))
+	case !newest.Before(q.window.end):
+		return fmt.Sprintf("That is after the window. Call %s with a later end, or without start and end for the last hour.", tool)
+	case len(q.severity) > 0 && q.query != "":
+		return fmt.Sprintf("So it is the query or the severity that matches nothing: call %s without severity, then with a broader query.", tool)
+	case len(q.severity) > 0:
+		return fmt.Sprintf("So it is the severity that matches nothing: call %s without severity, or with a wider window.", tool)
 	}
-	return `So it is the query that matches nothing: use fewer words, check names of fields with query="* | limit 5", or widen the window.`
+	return "So it is the query that matches nothing: use fewer words, check names of fields with list_fields, or widen the window."
 }
 
 func services(list []string) string {

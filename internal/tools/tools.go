@@ -23,21 +23,45 @@ import (
 // Config is what the tools need.
 type Config struct {
 	Logs telemetry.Logs
-	Now  func() time.Time
+	// CheckLogs returns the canonical text of a query for Logs, and whether it
+	// computes more than a search. Errors: *telemetry.QueryError.
+	CheckLogs func(text string, now time.Time) (canonical string, hasPipes bool, err error)
+	Now       func() time.Time
+	// CursorKey authenticates cursors, at least 32 bytes, the same in all
+	// replicas.
+	CursorKey []byte
+	// Limits bound what calls may cost.
+	Limits Limits
 	// Hourly says that connections end on the full hour, Interactive that a
 	// person must then sign in again.
 	Hourly, Interactive bool
 }
 
-// Set is all tools. It is immutable and safe for concurrent use.
-type Set struct{ tools []*Tool }
+// Set is all tools, and the prompts and resources beside them. It is safe for
+// concurrent use.
+type Set struct {
+	Config
+	tools   []*Tool
+	limiter *limiter
+}
+
+// minCursorKeyBytes is the size of the hash that the key goes into.
+const minCursorKeyBytes = 32
 
 // NewSet returns the tools.
 func NewSet(c Config) (*Set, error) {
-	if c.Logs == nil || c.Now == nil {
-		return nil, errors.New("tools: Config needs Logs and Now")
+	if c.Logs == nil || c.CheckLogs == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
+		return nil, errors.New("tools: Config needs Logs, CheckLogs, Now and a CursorKey of 32 bytes")
 	}
-	return &Set{tools: []*Tool{newWhoami(c), newSearchLogs(c)}}, nil
+	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now)}
+	for _, t := range []*Tool{
+		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(),
+	} {
+		t.set = s
+		t.InputSchema = schema(t.params)
+		s.tools = append(s.tools, t)
+	}
+	return s, nil
 }
 
 // Tools returns the tools in the order in which they are listed.
@@ -67,7 +91,9 @@ type Tool struct {
 	// does no more than the first, it reaches beyond this server.
 	ReadOnly, Idempotent, OpenWorld bool
 
-	handle func(ctx context.Context, c *access.Caller, args json.RawMessage) (Result, error)
+	set    *Set
+	params []param
+	handle func(ctx context.Context, c *call) (Result, error)
 }
 
 // Result is the answer to a call.
@@ -84,17 +110,46 @@ func (p problem) Error() string { return string(p) }
 
 func problemf(format string, a ...any) error { return problem(fmt.Sprintf(format, a...)) }
 
+// A call is one call of a tool: who asks, what, and what it may still cost.
+// It belongs to one goroutine.
+type call struct {
+	set    *Set
+	tool   *Tool
+	caller *access.Caller
+	args   arguments
+	// now is the instant that the whole call counts from.
+	now       time.Time
+	maxTokens int
+	// cursor is where the answer goes on, nil for the first page.
+	cursor *position
+
+	progress Progress
+	queries  int
+	spent    time.Duration
+}
+
+// Progress is told what a call is doing. done grows from call to call; there
+// is no knowing how far it goes.
+type Progress func(done float64, message string)
+
 // Call runs the tool for the caller. args is a JSON object, or empty. What the
 // assistant can do something about, refusals included, is a Result; an error
 // is a fault of ours, or the context's.
 func (t *Tool) Call(ctx context.Context, c *access.Caller, args json.RawMessage) (Result, error) {
+	return t.CallWithProgress(ctx, c, args, nil)
+}
+
+// CallWithProgress is Call for somebody who wants to know how it goes; nil is
+// nobody. progress may be called from other goroutines, one at a time and not
+// after the call.
+func (t *Tool) CallWithProgress(ctx context.Context, c *access.Caller, args json.RawMessage, progress Progress) (Result, error) {
 	if c == nil || c.Expires().IsZero() {
 		return Result{}, fmt.Errorf("call %s: there is no caller", t.Name)
 	}
 	if t.Permission != "" && !c.May(t.Permission) {
 		return Result{Text: t.Name + " was refused: " + whyWithheld(c, t.Permission) + ".", IsError: true}, nil
 	}
-	res, err := t.handle(ctx, c, args)
+	res, err := t.run(ctx, &call{set: t.set, tool: t, caller: c, now: t.set.Now().UTC(), maxTokens: defaultTokens, progress: progress}, args)
 	if p, ok := errors.AsType[problem](err); ok {
 		return Result{Text: string(p), IsError: true}, nil
 	}
@@ -102,6 +157,61 @@ func (t *Tool) Call(ctx context.Context, c *access.Caller, args json.RawMessage)
 		return Result{}, fmt.Errorf("call %s: %w", t.Name, err)
 	}
 	return res, nil
+}
+
+// run reads the arguments that many tools have, and handles the call.
+func (t *Tool) run(ctx context.Context, c *call, args json.RawMessage) (Result, error) {
+	var err error
+	if c.args, err = parseArguments(t.Name, args, paramNames(t.params)...); err != nil {
+		return Result{}, err
+	}
+	for _, p := range t.params {
+		if p.required {
+			if text, err := c.args.list(p.name); err != nil || len(text) == 0 {
+				return Result{}, problemf("%s needs %s: %s.", t.Name, p.name, trimDot(p.text))
+			}
+		}
+	}
+	if hasParam(t.params, "max_tokens") {
+		if c.maxTokens, err = c.args.number("max_tokens", minTokens, maxTokens, defaultTokens); err != nil {
+			return Result{}, err
+		}
+	}
+	if hasParam(t.params, "cursor") {
+		text, err := c.args.query("cursor")
+		if err != nil {
+			return Result{}, err
+		}
+		if text != "" {
+			p, err := c.unseal(text)
+			if err != nil {
+				return Result{}, err
+			}
+			c.cursor = &p
+		}
+	}
+	return t.handle(ctx, c)
+}
+
+// choice returns an argument that takes only its parameter's choices, in any
+// case; otherwise where it is absent.
+func (c *call) choice(name, otherwise string) (string, error) {
+	text, err := c.args.text(name)
+	if err != nil || text == "" {
+		return otherwise, err
+	}
+	for _, p := range c.tool.params {
+		if p.name != name {
+			continue
+		}
+		for _, choice := range p.choices {
+			if strings.EqualFold(choice, text) {
+				return choice, nil
+			}
+		}
+		return "", problemf("%s is %s; it must be one of %s.", name, quoteArgument(text), strings.Join(p.choices, ", "))
+	}
+	return otherwise, nil
 }
 
 // whyWithheld says why the caller may not use p, and who can change that.

@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -28,21 +27,18 @@ var plainWords = map[org.Permission]string{
 // readsTelemetry are the permissions that a data scope narrows.
 var readsTelemetry = []org.Permission{org.LogsRead, org.SpansRead, org.MetricsRead, org.AlertsRead}
 
-func newWhoami(c Config) *Tool {
+func newWhoami() *Tool {
 	return &Tool{
 		Name: "whoami", Title: "Who am I",
 		Description: "Tells whose connection this is: person, team, roles, what may be read and what is withheld and why, " +
 			"the data scope in force, the server's time (UTC), and when the connection ends. Call it first, and when a call was refused.",
-		InputSchema: json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`),
-		ReadOnly:    true, Idempotent: true,
-		handle: c.whoami,
+		ReadOnly: true, Idempotent: true,
+		handle: whoami,
 	}
 }
 
-func (cfg Config) whoami(_ context.Context, c *access.Caller, raw json.RawMessage) (Result, error) {
-	if _, err := parseArguments("whoami", raw); err != nil {
-		return Result{}, err
-	}
+func whoami(_ context.Context, call *call) (Result, error) {
+	c, cfg := call.caller, call.set.Config
 	var b strings.Builder
 	line := func(key, format string, a ...any) { fmt.Fprintf(&b, key+": "+format+"\n", a...) }
 	name := func(s string) string { return cell(s, maxNameBytes, nil) }
