@@ -175,7 +175,8 @@ const (
 	RoleChanged   ChangeKind = "role"   // id: team
 	ClientChanged ChangeKind = "client" // id: client key, or AnyClient
 	GrantChanged  ChangeKind = "grant"
-	KeyChanged    ChangeKind = "key" // id: key hash
+	KeyChanged    ChangeKind = "key"    // id: key hash
+	PolicyChanged ChangeKind = "policy" // id: team, or AnyTeam
 
 	SigningKeyChanged ChangeKind = "signing_key" // id: kid
 )
@@ -183,6 +184,9 @@ const (
 // AnyClient is the id of a change that may concern every client: a product was
 // blocked or unblocked.
 const AnyClient = "*"
+
+// AnyTeam is the id of a change of what the whole organization demands.
+const AnyTeam = "*"
 
 // Change is one entry of the change feed.
 type Change struct {

@@ -446,6 +446,8 @@ func (c Change) concerns(s *grant.Standing) bool {
 		return c.ID == AnyClient || string(s.Client.Key()) == c.ID
 	case GrantChanged:
 		return string(s.Grant.ID) == c.ID
+	case PolicyChanged:
+		return c.ID == AnyTeam || string(s.Team.ID) == c.ID
 	default:
 		// A kind written by a newer version may mean anything.
 		return c.Kind != KeyChanged && c.Kind != SigningKeyChanged

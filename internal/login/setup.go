@@ -136,7 +136,7 @@ func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
 	if err := d.Store.DropSetupToken(ctx); err != nil {
 		d.Logger.WarnContext(ctx, "owner link not removed", "err", err)
 	}
-	if err := d.begin(w, r, p); err != nil {
+	if err := d.begin(w, r, p, proof{amr: []string{AMRPassword}, at: d.Now()}, "password"); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
