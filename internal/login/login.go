@@ -83,6 +83,10 @@ type Store interface {
 	// SweepSessions removes sessions last used before idle or expired before
 	// now.
 	SweepSessions(ctx context.Context, idle, now time.Time) error
+	// ChangePassword replaces a person's password hash and removes all of
+	// their sessions but the one with the hash keep. Errors:
+	// org.ErrPersonNotFound.
+	ChangePassword(ctx context.Context, person org.PersonID, hash, keep string, ev audit.Event) error
 	// RecordEvent stores an audit event that changes nothing else.
 	RecordEvent(ctx context.Context, ev audit.Event) error
 

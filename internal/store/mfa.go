@@ -251,3 +251,20 @@ func (db *DB) SetMFA(ctx context.Context, team org.TeamID, m org.MFA, ev audit.E
 		return t.record(ev)
 	})
 }
+
+// ChangePassword implements login.Store.
+func (db *DB) ChangePassword(ctx context.Context, person org.PersonID, hash, keep string, ev audit.Event) error {
+	return db.update(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE people SET password_hash = $1 WHERE id = $2", hash, string(person))
+		if err != nil {
+			return fmt.Errorf("change password: %w", err)
+		}
+		if n == 0 {
+			return org.ErrPersonNotFound
+		}
+		if _, err := t.exec("DELETE FROM sessions WHERE person_id = $1 AND hash <> $2", string(person), keep); err != nil {
+			return fmt.Errorf("end other sessions: %w", err)
+		}
+		return t.record(ev)
+	})
+}

@@ -194,8 +194,8 @@ var pages = map[string]Page{
 		RenameID: "fac_b", RenameError: "The name is too long.", HasPassword: true, PasswordError: "The password is too short.", MinPassword: 15,
 	},
 	"security_required": SecurityPage{
-		Account: ada, Now: now, Demand: "Your organization requires a second factor.", LastNeeded: true, AppURL: "/login/enrol?kind=totp",
-		Factors: []SecurityFactor{{ID: "fac_a", Name: "Telephone", Kind: "authenticator app", Added: now}},
+		Account: ada, Now: now, Demand: "Your organization requires a second factor.", AppURL: "/login/enrol?kind=totp",
+		Factors: []SecurityFactor{{ID: "fac_a", Name: "Telephone", Kind: "authenticator app", Added: now, Needed: true}},
 	},
 	"confirm": ConfirmPage{Account: ada, Heading: "Remove Telephone?", What: "You will sign in without it.", Action: "/security/factors/fac_a/remove", Button: "Remove", Fields: []FormField{{"sure", "yes"}}, Cancel: "/security"},
 	"policies": PoliciesPage{Account: ada, Notice: "Saved.", Policies: []Policy{

@@ -101,8 +101,6 @@ type SecurityPage struct {
 	AppURL, PasskeyURL, NoPasskeys string
 	// Demand says what the organization demands, "" for nothing.
 	Demand string
-	// LastNeeded says that the last factor cannot be removed.
-	LastNeeded bool
 	// HasPassword says that the person signs in with a password.
 	HasPassword   bool
 	PasswordError string
@@ -117,6 +115,9 @@ type SecurityFactor struct {
 	// Kind says what it is in words.
 	Kind           string
 	Added, LastUse time.Time
+	// Needed says that it cannot be removed: nothing that is enough would be
+	// left.
+	Needed bool
 	// Trouble is a warning about it, "" for none.
 	Trouble string
 }
