@@ -30,6 +30,7 @@ type cli struct {
 	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
 	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
 	Issuer     issuerCommand     `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
+	Policy     policyCommand     `cmd:"" help:"What sign-ins must have had, for the organization and for teams: set, show."`
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`

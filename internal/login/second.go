@@ -41,6 +41,21 @@ func acrOf(amr []string) string {
 	}
 }
 
+// Demand returns what a sign-in must have had to be of one of the classes, ""
+// where any does or where the weakest is among them.
+func Demand(classes []string) org.MFA {
+	switch {
+	case len(classes) == 0 || slices.Contains(classes, ACRPassword):
+		return ""
+	case slices.Contains(classes, ACRMultiFactor):
+		return org.MFARequired
+	case slices.Contains(classes, ACRPasskey):
+		return org.MFAPasskey
+	default:
+		return ""
+	}
+}
+
 // proof is how somebody has proved who they are so far.
 type proof struct {
 	amr []string

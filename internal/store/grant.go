@@ -126,7 +126,8 @@ func (r *clientRow) client() (grant.Client, error) {
 // standingQuery reads a grant with all that its life depends on; the custom
 // roles of its team come from a second statement where the person has any.
 const standingQuery = "SELECT " + grantColumns + ", " + personColumns + ", " + teamColumns + ", " + clientColumns + `,
-	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]')
+	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]'),
+	` + organizationMFA + `, COALESCE((SELECT mfa FROM mfa_policies WHERE mfa_policies.team_id = grants.team_id), 'optional')
 	FROM grants
 	JOIN people ON people.id = grants.person_id
 	JOIN teams ON teams.id = grants.team_id
@@ -140,16 +141,18 @@ func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, err
 		t     teamRow
 		c     clientRow
 		roles string
+
+		demanded, byTeam org.MFA
 	)
 	err := q.QueryRowContext(ctx, standingQuery, string(id)).Scan(
-		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles})...)
+		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles, &demanded, &byTeam})...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, grant.ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read standing: %w", err)
 	}
-	s := &grant.Standing{Person: p.person(), Team: t.team()}
+	s := &grant.Standing{Person: p.person(), Team: t.team(), MFA: demanded.Stricter(byTeam)}
 	if s.Grant, err = g.grant(); err != nil {
 		return nil, err
 	}

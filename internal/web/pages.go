@@ -138,6 +138,9 @@ type ConsentTeam struct {
 	// this team already.
 	Connected bool
 	Can       []ConsentPermission
+	// StepUp says that the team demands more than the sign-in had, "" where
+	// it does not.
+	StepUp string
 }
 
 // ConsentPermission is something the client would be able to do. The form

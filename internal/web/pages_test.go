@@ -97,7 +97,7 @@ var pages = map[string]Page{
 			Name:        "</h1><script>alert(1)</script>\u202etfosorciM\n" + strings.Repeat("x", 10_000),
 			Destination: "evil.example\"><b>",
 		},
-		Teams: []ConsentTeam{{Slug: "web-shop", Name: "\"><script>", Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+		Teams: []ConsentTeam{{Slug: "web-shop", StepUp: "Demands <a passkey>.", Name: "\"><script>", Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
 	},
 	"return":        ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/oauth/callback?code=abc&state=a%2Bb&iss=http%3A%2F%2F127.0.0.1%3A8080"},
 	"return_denied": ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", Denied: true},

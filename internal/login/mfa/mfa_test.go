@@ -200,4 +200,3 @@ func TestPasskeysNeedADomain(t *testing.T) {
 		t.Errorf("begun: %v", err)
 	}
 }
-
