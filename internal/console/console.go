@@ -55,7 +55,7 @@ func (c *Console) Routes() []web.Route {
 		c.page("GET /connections", web.SignedIn, c.connections),
 		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
 		c.form("POST /teams", web.Owner, c.createTeam),
-	}, c.securityRoutes())
+	}, c.securityRoutes(), c.policyRoutes())
 }
 
 // handler is a handler for somebody who is signed in.
@@ -98,7 +98,7 @@ func (c *Console) only(who web.Audience, h handler) web.HandlerFunc {
 }
 
 func account(s login.Session) web.Account {
-	return web.Account{Name: s.Person.Name, Email: s.Person.Email}
+	return web.Account{Name: s.Person.Name, Email: s.Person.Email, Owner: s.Person.Owner}
 }
 
 func (c *Console) actor(s login.Session, r *http.Request) audit.Actor {

@@ -33,6 +33,21 @@ func (db *DB) Factors(ctx context.Context, person org.PersonID) ([]mfa.Factor, e
 		selectFactors+" WHERE person_id = $1 ORDER BY created_at, id", string(person))
 }
 
+// FactorKinds implements mfa.Store.
+func (db *DB) FactorKinds(ctx context.Context) (map[org.PersonID][]mfa.Kind, error) {
+	kinds := make(map[org.PersonID][]mfa.Kind)
+	_, err := query(ctx, db.read, func(rows *sql.Rows) (struct{}, error) {
+		var (
+			person org.PersonID
+			kind   mfa.Kind
+		)
+		err := rows.Scan(&person, &kind)
+		kinds[person] = append(kinds[person], kind)
+		return struct{}{}, err
+	}, "SELECT DISTINCT person_id, kind FROM factors ORDER BY person_id, kind")
+	return kinds, err
+}
+
 // FactorByCredential implements mfa.Store.
 func (db *DB) FactorByCredential(ctx context.Context, credentialID string) (mfa.Factor, error) {
 	f, err := scanFactor(db.read.QueryRowContext(ctx, selectFactors+" WHERE credential_id = $1 AND credential_id <> ''", credentialID))

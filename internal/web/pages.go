@@ -33,7 +33,11 @@ type frame struct {
 }
 
 // Account is the person at the browser, as pages show them.
-type Account struct{ Name, Email string }
+type Account struct {
+	Name, Email string
+	// Owner says that the navigation shows what only owners see.
+	Owner bool
+}
 
 // Link is a link with its text.
 type Link struct{ Text, URL string }

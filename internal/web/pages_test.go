@@ -197,8 +197,9 @@ var pages = map[string]Page{
 		Account: ada, Now: now, Demand: "Your organization requires a second factor.", AppURL: "/login/enrol?kind=totp",
 		Factors: []SecurityFactor{{ID: "fac_a", Name: "Telephone", Kind: "authenticator app", Added: now, Needed: true}},
 	},
-	"confirm": ConfirmPage{Account: ada, Heading: "Remove Telephone?", What: "You will sign in without it.", Action: "/security/factors/fac_a/remove", Button: "Remove", Fields: []FormField{{"sure", "yes"}}, Cancel: "/security"},
-	"policies": PoliciesPage{Account: ada, Notice: "Saved.", Policies: []Policy{
+	"confirm":       ConfirmPage{Account: ada, Heading: "Remove Telephone?", What: "You will sign in without it.", Action: "/security/factors/fac_a/remove", Button: "Remove", Fields: []FormField{{"sure", "yes"}}, Cancel: "/security"},
+	"policies_none": PoliciesPage{Account: ada},
+	"policies": PoliciesPage{Account: Account{Name: "Ada Lovelace", Email: "ada@example.com", Owner: true}, Notice: "Saved.", Policies: []Policy{
 		{Current: "optional", Levels: levels},
 		{Slug: "web-shop", Name: "Web <Shop>", Current: "passkey", Levels: levels, Floor: "The organization demands a second factor in any case.", Error: "Passkeys do not work here."},
 	}},

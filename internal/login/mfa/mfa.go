@@ -77,6 +77,8 @@ var (
 type Store interface {
 	// Factors lists a person's factors, the first enrolled first.
 	Factors(ctx context.Context, person org.PersonID) ([]Factor, error)
+	// FactorKinds lists the kinds of everybody's factors.
+	FactorKinds(ctx context.Context) (map[org.PersonID][]Kind, error)
 	// FactorByCredential finds a passkey. Errors: ErrNotFound.
 	FactorByCredential(ctx context.Context, credentialID string) (Factor, error)
 	// AddFactor stores a factor and, where there are any, the hashes of
@@ -187,6 +189,15 @@ func (f *Factors) List(ctx context.Context, person org.PersonID) ([]Factor, erro
 		return nil, fmt.Errorf("list factors of %s: %w", person, err)
 	}
 	return list, nil
+}
+
+// Kinds returns of what kinds everybody's factors are.
+func (f *Factors) Kinds(ctx context.Context) (map[org.PersonID][]Kind, error) {
+	kinds, err := f.Store.FactorKinds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list kinds of factors: %w", err)
+	}
+	return kinds, nil
 }
 
 // Rename changes what a person calls a factor of theirs. Errors: ErrNotFound,
