@@ -22,7 +22,7 @@ type cli struct {
 	Config kong.ConfigFlag `help:"Settings file (YAML); flags and the environment are stronger." env:"ORIEL_CONFIG" placeholder:"FILE"`
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
-	User       userCommand       `cmd:"" help:"People: add, disable, enable, list."`
+	User       userCommand       `cmd:"" help:"People: add, disable, enable, list, reset-mfa."`
 	Team       teamCommand       `cmd:"" help:"Teams: add, list."`
 	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
 	Role       roleCommand       `cmd:"" help:"Roles of a team and their permissions: set, list."`
@@ -31,6 +31,7 @@ type cli struct {
 	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
 	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
 	Issuer     issuerCommand     `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
+	Policy     policyCommand     `cmd:"" help:"What sign-ins must have had, for the organization and for teams: set, show."`
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`

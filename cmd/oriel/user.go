@@ -21,6 +21,8 @@ type userCommand struct {
 	Disable userDisable `cmd:"" help:"Take away a person's sign-in and end their connections, from their next call on."`
 	Enable  userEnable  `cmd:"" help:"Let a disabled person sign in again."`
 	List    userList    `cmd:"" help:"List people."`
+
+	ResetMFA userResetMFA `cmd:"" name:"reset-mfa" help:"Remove the second factors of somebody who lost them, and sign them out everywhere."`
 }
 
 type jsonPerson struct {

@@ -175,7 +175,8 @@ const (
 	RoleChanged   ChangeKind = "role"   // id: team, or AnyTeam
 	ClientChanged ChangeKind = "client" // id: client key, or AnyClient
 	GrantChanged  ChangeKind = "grant"
-	KeyChanged    ChangeKind = "key" // id: key hash
+	KeyChanged    ChangeKind = "key"    // id: key hash
+	PolicyChanged ChangeKind = "policy" // id: team, or AnyTeam
 
 	SigningKeyChanged ChangeKind = "signing_key" // id: kid
 )
@@ -184,8 +185,8 @@ const (
 // blocked or unblocked.
 const AnyClient = "*"
 
-// AnyTeam is the id of a change that may concern every team: a role of the
-// whole organization was changed.
+// AnyTeam is the id of a change that may concern every team: a role or a
+// policy of the whole organization was changed.
 const AnyTeam = "*"
 
 // Change is one entry of the change feed.

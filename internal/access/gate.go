@@ -460,7 +460,7 @@ func (c Change) concernsAll() bool {
 	switch c.Kind {
 	case PersonChanged, MemberChanged, GrantChanged, KeyChanged, SigningKeyChanged:
 		return false
-	case RoleChanged:
+	case RoleChanged, PolicyChanged:
 		return c.ID == AnyTeam
 	case ClientChanged:
 		return c.ID == AnyClient
@@ -473,7 +473,8 @@ func (c Change) concernsAll() bool {
 // concerned says whether one of the changes may alter a standing.
 func concerned(s *grant.Standing, changes map[Change]bool) bool {
 	return changes[Change{Kind: PersonChanged, ID: string(s.Person.ID)}] || changes[Change{Kind: MemberChanged, ID: string(s.Person.ID)}] ||
-		changes[Change{Kind: RoleChanged, ID: string(s.Team.ID)}] || changes[Change{Kind: ClientChanged, ID: string(s.Client.Key())}]
+		changes[Change{Kind: RoleChanged, ID: string(s.Team.ID)}] || changes[Change{Kind: PolicyChanged, ID: string(s.Team.ID)}] ||
+		changes[Change{Kind: ClientChanged, ID: string(s.Client.Key())}]
 }
 
 // EndAll ends every watched request: the server is stopping.

@@ -307,6 +307,47 @@ func TestCase081_RevocationsTakeHoldOnTheNextCall(t *testing.T) {
 	}
 }
 
+// TestPolicyRefusesAndForgives: what a team or the organization demands holds
+// from the next call on, ends streams, and ends no grant.
+func TestPolicyRefusesAndForgives(t *testing.T) {
+	for name, slug := range map[string]string{"of the team": "shop", "of the organization": ""} {
+		t.Run(name, func(t *testing.T) {
+			f := granttest.New(t)
+			g, src := newGate(t, f)
+			run(t, g)
+			token := f.Connect("c").Access
+			check := func() (*access.Caller, error) { return g.Check(t.Context(), token, f.Resources.Bare()) }
+			c, err := check()
+			f.Must(err)
+			stream, stop := g.Watch(t.Context(), c)
+			defer stop()
+			_, err = f.Directory.AddTeam(t.Context(), "other", "Other", audit.System())
+			f.Must(err)
+			f.Must(f.Directory.SetMFA(t.Context(), "other", org.MFAPasskey, audit.System()))
+			_, err = check()
+			f.Must(err)
+
+			for level, reason := range map[org.MFA]string{org.MFARequired: "second factor", org.MFAPasskey: "passkey"} {
+				f.Must(f.Directory.SetMFA(t.Context(), slug, level, audit.System()))
+				_, err = check()
+				wantRefused(t, err, reason)
+			}
+			waitFor(t, stream)
+			before := src.queries.Load()
+			for range 100 {
+				_, err = check()
+				wantRefused(t, err, "connect again")
+			}
+			if n := src.queries.Load() - before; n != 0 {
+				t.Errorf("%d queries for 100 refusals", n)
+			}
+			f.Must(f.Directory.SetMFA(t.Context(), slug, org.MFAOptional, audit.System()))
+			_, err = check()
+			f.Must(err)
+		})
+	}
+}
+
 func TestCase080_ShrunkenRoleLeavesTheGrantAlive(t *testing.T) {
 	f := granttest.New(t)
 	g, _ := newGate(t, f)

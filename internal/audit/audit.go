@@ -60,6 +60,17 @@ const (
 	TeamRenamed         Kind = "team.renamed"
 	RoleRemoved         Kind = "role.removed"
 
+	// SignInHalfway: the first factor was right, another is asked for.
+	SignInHalfway     Kind = "session.halfway"
+	FactorAdded       Kind = "factor.added"
+	FactorRenamed     Kind = "factor.renamed"
+	FactorRemoved     Kind = "factor.removed"
+	FactorsReset      Kind = "factors.reset"
+	PasskeyCloned     Kind = "passkey.cloned"
+	RecoveryCodesMade Kind = "recovery_codes.created"
+	RecoveryCodeUsed  Kind = "recovery_code.used"
+	PolicySet         Kind = "policy.set"
+
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
 )

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,7 +22,9 @@ func (c *Console) connections(w http.ResponseWriter, r *http.Request, s login.Se
 	page := web.ConnectionsPage{Account: account(s), Now: c.Now(), Notice: c.notice(r), MCPURL: c.MCPURL}
 	for _, con := range list {
 		shown := c.shown(con)
-		shown.Trouble = trouble(con)
+		if shown.Trouble, err = c.trouble(r.Context(), con); err != nil {
+			return err
+		}
 		page.Connections = append(page.Connections, shown)
 	}
 	if page.Ended, err = c.ended(r, s); err != nil {
@@ -113,11 +116,18 @@ func days(d time.Duration) string {
 }
 
 // trouble says why a living connection gives nothing at present.
-func trouble(con grant.Connection) string {
+func (c *Console) trouble(ctx context.Context, con grant.Connection) (string, error) {
 	if con.Client.Blocked {
-		return "An administrator has blocked this integration, so it gives nothing at present."
+		return "An administrator has blocked this integration, so it gives nothing at present.", nil
 	}
-	return ""
+	demanded, err := c.Directory.MFA(ctx, con.Team.ID)
+	if err != nil {
+		return "", fmt.Errorf("read policy: %w", err)
+	}
+	if demanded.MetBy(con.Grant.AMR) {
+		return "", nil
+	}
+	return "It gives nothing at present: " + grant.TooWeak(demanded) + ".", nil
 }
 
 // disconnect ends one of the person's own connections. Somebody else's is

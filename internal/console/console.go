@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
@@ -50,14 +51,14 @@ func New(c Config) (*Console, error) {
 
 // Routes returns the console's route table.
 func (c *Console) Routes() []web.Route {
-	return []web.Route{
+	return slices.Concat([]web.Route{
 		c.page("GET /{$}", web.SignedIn, c.start),
 		c.page("GET /connections", web.SignedIn, c.connections),
 		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
 		c.form("POST /teams", web.Owner, c.createTeam),
 		c.page("GET /audit", web.Owner, c.auditLog),
 		c.page("GET /audit/export", web.Owner, c.exportAudit),
-	}
+	}, c.securityRoutes(), c.policyRoutes())
 }
 
 // handler is a handler for somebody who is signed in.

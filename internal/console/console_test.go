@@ -21,6 +21,7 @@ import (
 	"github.com/orielhq/oriel/internal/console"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/login/mfa"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
@@ -70,8 +71,10 @@ func newHouse(t *testing.T) *house {
 	logger := slog.New(slog.DiscardHandler)
 	site, err := web.New(web.Config{Pages: pages, Logger: logger, Now: clock, PublicURL: srv.URL})
 	must(err)
+	factors, err := mfa.New(mfa.Config{Store: db, Derive: func(string) []byte { return bytes.Repeat([]byte{2}, 32) }, PublicURL: srv.URL, Now: clock})
+	must(err)
 	desk, err := login.New(login.Config{
-		Store: db, People: db, Directory: h.directory, Site: site, Key: bytes.Repeat([]byte{1}, 32), PublicURL: srv.URL, Now: clock, Logger: logger,
+		Store: db, People: db, Directory: h.directory, Factors: factors, Site: site, Key: bytes.Repeat([]byte{1}, 32), PublicURL: srv.URL, Now: clock, Logger: logger,
 	})
 	must(err)
 	public, err := spec.ParsePublicURL(srv.URL, false)

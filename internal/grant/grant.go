@@ -113,6 +113,8 @@ type Standing struct {
 	// Roles is what the person may do in the grant's team.
 	Roles  org.Standing
 	Client Client
+	// MFA is what the team and the organization demand of sign-ins.
+	MFA org.MFA
 }
 
 // Verdict returns nil for a grant that is alive, and otherwise an
@@ -132,8 +134,21 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 		return &EndedError{s.Grant.endedBecause()}
 	case l.Absolute > 0 && now.After(s.Grant.CreatedAt.Add(l.Absolute)):
 		return &EndedError{"the connection has reached its longest lifetime"}
+	// A program has no second factor; what it signs in with is a secret of
+	// its own.
+	case !s.Person.Service && !s.MFA.MetBy(s.Grant.AMR):
+		return &EndedError{TooWeak(s.MFA)}
 	}
 	return nil
+}
+
+// TooWeak says what a sign-in lacks that did not have what is demanded. It is
+// no end: the grant gives tokens again when less is demanded.
+func TooWeak(m org.MFA) string {
+	if m == org.MFAPasskey {
+		return "the team now demands a sign-in with a passkey; connect again"
+	}
+	return "the team now demands a sign-in with a second factor; connect again"
 }
 
 // mayContinue is Verdict for who asks for new tokens: a grant that issued none

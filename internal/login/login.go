@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/login/mfa"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -55,6 +56,12 @@ type SessionState struct {
 	LastUsed  time.Time
 	// ExpiresAt is when the session ends even if it is used.
 	ExpiresAt time.Time
+	// Partial says that another factor is waited for: the session opens
+	// nothing but the page that asks for it.
+	Partial bool
+	// Demanded is what the organization demands of sign-ins now. Stores fill
+	// it in; CreateSession does not look at it.
+	Demanded org.MFA
 }
 
 // Store keeps browser sessions and the owner link. Implementations are safe
@@ -76,6 +83,10 @@ type Store interface {
 	// SweepSessions removes sessions last used before idle or expired before
 	// now.
 	SweepSessions(ctx context.Context, idle, now time.Time) error
+	// ChangePassword replaces a person's password hash and removes all of
+	// their sessions but the one with the hash keep. Errors:
+	// org.ErrPersonNotFound.
+	ChangePassword(ctx context.Context, person org.PersonID, hash, keep string, ev audit.Event) error
 	// RecordEvent stores an audit event that changes nothing else.
 	RecordEvent(ctx context.Context, ev audit.Event) error
 
@@ -102,6 +113,7 @@ type Config struct {
 	Store     Store
 	People    People
 	Directory *org.Directory
+	Factors   *mfa.Factors
 	Site      *web.Site
 	// Key signs steps: 32 random bytes, the same on every replica.
 	Key []byte
@@ -118,6 +130,8 @@ type Desk struct {
 	// Steps signs what travels through the browser.
 	Steps    *Steps
 	throttle *throttle
+	// second counts failures of those who knew the password.
+	second *throttle
 	// computing holds a place for each argon2id computation under way: each
 	// takes 64 MiB.
 	computing chan struct{}
@@ -128,8 +142,8 @@ type Desk struct {
 
 // New returns a Desk, or an error that names what Config lacks.
 func New(c Config) (*Desk, error) {
-	if c.Store == nil || c.People == nil || c.Directory == nil || c.Site == nil || c.PublicURL == "" || c.Now == nil || c.Logger == nil {
-		return nil, errors.New("login: Config needs Store, People, Directory, Site, Key, PublicURL, Now and Logger")
+	if c.Store == nil || c.People == nil || c.Directory == nil || c.Factors == nil || c.Site == nil || c.PublicURL == "" || c.Now == nil || c.Logger == nil {
+		return nil, errors.New("login: Config needs Store, People, Directory, Factors, Site, Key, PublicURL, Now and Logger")
 	}
 	steps, err := NewSteps(c.Key, c.Now)
 	if err != nil {
@@ -140,7 +154,7 @@ func New(c Config) (*Desk, error) {
 		return nil, fmt.Errorf("login: %w", err)
 	}
 	return &Desk{
-		Config: c, Steps: steps, throttle: newThrottle(c.Now), dummyHash: dummy,
+		Config: c, Steps: steps, throttle: newThrottle(c.Now), second: newSecondThrottle(c.Now), dummyHash: dummy,
 		computing: make(chan struct{}, 2*runtime.NumCPU()),
 	}, nil
 }
@@ -152,6 +166,10 @@ func (d *Desk) Routes() []web.Route {
 		{Pattern: "POST /login", Who: web.Anyone, Handler: d.Site.Form(d.signIn)},
 		{Pattern: "GET /login/setup", Who: web.Anyone, Handler: d.Site.Page(d.showSetup)},
 		{Pattern: "POST /login/setup", Who: web.Anyone, Handler: d.Site.Form(d.setup)},
+		{Pattern: "GET /login/second", Who: web.Anyone, Handler: d.Site.Page(d.showSecond)},
+		{Pattern: "POST /login/second", Who: web.Anyone, Handler: d.Site.Form(d.takeSecond)},
+		{Pattern: "GET /login/enrol", Who: web.Anyone, Handler: d.Site.Page(d.showEnrol)},
+		{Pattern: "POST /login/enrol", Who: web.Anyone, Handler: d.Site.Form(d.enrol)},
 		{Pattern: "POST /logout", Who: web.Anyone, Handler: d.Site.Form(d.signOut)},
 	}
 }
@@ -165,6 +183,9 @@ type SignInOptions struct {
 	Reauthenticate bool
 	// LoginHint fills in the e-mail address (OpenID Connect Core §3.1.2.1).
 	LoginHint string
+	// Need is what the sign-in must have had, beyond what the organization
+	// demands; "" for nothing.
+	Need org.MFA
 }
 
 // returnStep is what a step to the sign-in page holds.
@@ -172,6 +193,9 @@ type returnStep struct {
 	Return         string `json:"r"`
 	Reauthenticate bool   `json:"a,omitempty"`
 	LoginHint      string `json:"h,omitempty"`
+	// Need is what the sign-in must have had, "" for what the organization
+	// demands alone.
+	Need org.MFA `json:"n,omitempty"`
 }
 
 const (
@@ -187,7 +211,7 @@ func (d *Desk) SignInURL(returnTo string, o SignInOptions) string {
 	if !isLocalPath(returnTo) {
 		returnTo = "/"
 	}
-	step := d.Steps.Sign(purposeReturn, returnStep{returnTo, o.Reauthenticate, o.LoginHint}, returnLifetime)
+	step := d.Steps.Sign(purposeReturn, returnStep{returnTo, o.Reauthenticate, o.LoginHint, o.Need}, returnLifetime)
 	return "/login?step=" + url.QueryEscape(step)
 }
 

@@ -3,6 +3,7 @@ package login_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/login/mfa"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
 	"github.com/orielhq/oriel/internal/web"
@@ -141,9 +143,16 @@ type house struct {
 	url       string
 	desk      *login.Desk
 	directory *org.Directory
+	factors   *mfa.Factors
 	store     *watchedStore
 	clock     *clock
 	log       *logBuffer
+}
+
+// derive is a master key's Derive.
+func derive(purpose string) []byte {
+	sum := sha256.Sum256([]byte(purpose))
+	return sum[:]
 }
 
 func newHouse(t *testing.T) *house {
@@ -184,8 +193,11 @@ func (h *house) newDesk(publicURL string) *login.Desk {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if h.factors, err = mfa.New(mfa.Config{Store: h.store, Derive: derive, PublicURL: publicURL, Now: h.clock.now}); err != nil {
+		h.t.Fatal(err)
+	}
 	d, err := login.New(login.Config{
-		Store: h.store, People: h.store, Directory: h.directory, Site: site, Key: bytes.Repeat([]byte{1}, 32),
+		Store: h.store, People: h.store, Directory: h.directory, Factors: h.factors, Site: site, Key: bytes.Repeat([]byte{1}, 32),
 		PublicURL: publicURL, Now: h.clock.now, Logger: logger,
 	})
 	if err != nil {

@@ -27,7 +27,8 @@ type Session struct {
 }
 
 // AMRPassword is the authentication method reference of a password (RFC 8176
-// §2), ACRPassword the class of a sign-in with nothing else.
+// §2), ACRPassword the class of a sign-in with nothing else. The other classes
+// are in acrOf.
 const (
 	AMRPassword = "pwd"
 	ACRPassword = "urn:oriel:acr:password"
@@ -36,7 +37,7 @@ const (
 // CanMeet says whether somebody could sign in here with one of the classes;
 // with none listed, anybody can.
 func CanMeet(classes []string) bool {
-	return len(classes) == 0 || slices.Contains(classes, ACRPassword)
+	return len(classes) == 0 || slices.ContainsFunc(classes, func(c string) bool { return c == ACRPassword || c == ACRMultiFactor || c == ACRPasskey })
 }
 
 // sessionIDLength is that of a session id: 256 bits and a little more, in
@@ -75,24 +76,18 @@ func (d *Desk) sessionHash(r *http.Request) string {
 }
 
 // Session returns who is signed in. It reads the store each time: a person
-// who was disabled a moment ago has no session. Errors: ErrNoSession; any
-// other is our own fault.
+// who was disabled a moment ago has no session, and a sign-in that is less than
+// the organization demands by now is none. Errors: ErrNoSession; any other is
+// our own fault.
 func (d *Desk) Session(r *http.Request) (Session, error) {
-	hash := d.sessionHash(r)
-	if hash == "" {
-		return Session{}, ErrNoSession
-	}
-	s, p, err := d.Store.SessionByHash(r.Context(), hash)
-	if errors.Is(err, ErrNoSession) {
-		return Session{}, ErrNoSession
-	}
+	s, p, err := d.anySession(r)
 	if err != nil {
-		return Session{}, fmt.Errorf("look up session: %w", err)
+		return Session{}, err
 	}
-	now := d.Now()
-	if !p.Active() || !now.Before(s.ExpiresAt) || !now.Before(s.LastUsed.Add(SessionIdle)) {
+	if s.Partial || !s.Demanded.MetBy(s.AMR) {
 		return Session{}, ErrNoSession
 	}
+	hash, now := s.Hash, d.Now()
 	if now.Sub(s.LastUsed) >= touchInterval {
 		if err := d.Store.TouchSession(r.Context(), hash, now); err != nil {
 			return Session{}, fmt.Errorf("note use of session: %w", err)
@@ -101,21 +96,46 @@ func (d *Desk) Session(r *http.Request) (Session, error) {
 	return Session{Hash: hash, Person: p, AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR}, nil
 }
 
+// anySession returns the session of the request, also one that lacks a factor.
+// Whatever opens anything asks Session. Errors: ErrNoSession.
+func (d *Desk) anySession(r *http.Request) (SessionState, org.Person, error) {
+	hash := d.sessionHash(r)
+	if hash == "" {
+		return SessionState{}, org.Person{}, ErrNoSession
+	}
+	s, p, err := d.Store.SessionByHash(r.Context(), hash)
+	if errors.Is(err, ErrNoSession) {
+		return SessionState{}, org.Person{}, ErrNoSession
+	}
+	if err != nil {
+		return SessionState{}, org.Person{}, fmt.Errorf("look up session: %w", err)
+	}
+	now := d.Now()
+	if !p.Active() || !now.Before(s.ExpiresAt) || !now.Before(s.LastUsed.Add(SessionIdle)) {
+		return SessionState{}, org.Person{}, ErrNoSession
+	}
+	return s, p, nil
+}
+
 // begin signs a person in under a new id, so that an id known before the
 // sign-in is worth nothing after it (session fixation), and ends the session
-// that the browser had.
-func (d *Desk) begin(w http.ResponseWriter, r *http.Request, p org.Person) error {
+// that the browser had. how says for the audit log by what the person proved
+// who they are.
+func (d *Desk) begin(w http.ResponseWriter, r *http.Request, p org.Person, proved proof, how string) error {
 	now := d.Now()
 	id := newSessionID()
 	s := SessionState{
-		Hash: hashOf(id), Person: p.ID, AuthTime: now, AMR: []string{AMRPassword}, ACR: ACRPassword,
-		CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(SessionAbsolute),
+		Hash: hashOf(id), Person: p.ID, AuthTime: proved.at, AMR: proved.amr, ACR: acrOf(proved.amr),
+		CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(SessionAbsolute), Partial: proved.partial,
 	}
-	ev := audit.Event{At: now, Actor: d.actor(p.ID, r), Kind: audit.SignedIn, Target: string(p.ID), Detail: "password"}
+	ev := audit.Event{At: now, Actor: d.actor(p.ID, r), Kind: audit.SignedIn, Target: string(p.ID), Detail: how}
+	if proved.partial {
+		s.ExpiresAt, ev.Kind = now.Add(partialLifetime), audit.SignInHalfway
+	}
 	if err := d.Store.CreateSession(r.Context(), s, d.sessionHash(r), ev); err != nil {
 		return fmt.Errorf("begin session: %w", err)
 	}
-	d.setCookie(w, id, int(SessionAbsolute/time.Second))
+	d.setCookie(w, id, int(s.ExpiresAt.Sub(now)/time.Second))
 	return nil
 }
 

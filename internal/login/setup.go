@@ -22,9 +22,6 @@ import (
 // setupLifetime is how long an owner link is good for.
 const setupLifetime = time.Hour
 
-// minPasswordRunes is what the page says; org.Password.Check decides.
-const minPasswordRunes = 15
-
 // NewSetupURL makes a one-time link for creating the first owner, in the
 // place of any made before. It returns "" if there is an owner. The link is a
 // secret: whoever has it owns the installation.
@@ -80,7 +77,7 @@ func (d *Desk) showSetup(w http.ResponseWriter, r *http.Request) error {
 	if err := d.checkSetupToken(r.Context(), token); err != nil {
 		return err
 	}
-	return d.Site.Render(w, http.StatusOK, web.SetupPage{Token: token, MinPassword: minPasswordRunes})
+	return d.Site.Render(w, http.StatusOK, web.SetupPage{Token: token, MinPassword: org.MinPasswordRunes})
 }
 
 func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +90,7 @@ func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := web.SetupPage{
 		Token: f.Get("token"), Name: f.Get("name"), Email: f.Get("email"), Team: f.Get("team"),
-		MinPassword: minPasswordRunes, Errors: make(map[string]string),
+		MinPassword: org.MinPasswordRunes, Errors: make(map[string]string),
 	}
 	password := org.Password(f.Get("password"))
 	slug := SlugFor(page.Team)
@@ -136,7 +133,7 @@ func (d *Desk) setup(w http.ResponseWriter, r *http.Request) error {
 	if err := d.Store.DropSetupToken(ctx); err != nil {
 		d.Logger.WarnContext(ctx, "owner link not removed", "err", err)
 	}
-	if err := d.begin(w, r, p); err != nil {
+	if err := d.begin(w, r, p, proof{amr: []string{AMRPassword}, at: d.Now()}, "password"); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

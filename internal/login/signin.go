@@ -51,10 +51,13 @@ func (d *Desk) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.Session(r)
+	h, err := d.halfway(r, st)
 	switch {
-	case err == nil && !st.Reauthenticate:
+	case err == nil && !st.Reauthenticate && h.missing() == nothing:
 		http.Redirect(w, r, st.Return, http.StatusSeeOther)
+		return nil
+	case err == nil && !st.Reauthenticate:
+		http.Redirect(w, r, secondURL(token), http.StatusSeeOther)
 		return nil
 	case err != nil && !errors.Is(err, ErrNoSession):
 		return err
@@ -108,11 +111,7 @@ func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d.throttle.succeeded(try)
-	if err := d.begin(w, r, p); err != nil {
-		return err
-	}
-	http.Redirect(w, r, st.Return, http.StatusSeeOther)
-	return nil
+	return d.proceed(w, r, p, proof{amr: []string{AMRPassword}, at: d.Now()}, "password", token, st)
 }
 
 // refusedError says for the audit log why somebody was not let in. It never

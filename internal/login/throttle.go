@@ -52,6 +52,21 @@ func newThrottle(now func() time.Time) *throttle {
 	}
 }
 
+// Limits of guessing codes, by those who know the password: a stranger cannot
+// trip them for a victim, so they may delay more. A code of six digits of which
+// three are good at a time falls to 300 guesses a day with a chance of one in a
+// thousand.
+const (
+	secondAccountFailures = 10
+	maxSecondDelay        = 5 * time.Minute
+)
+
+func newSecondThrottle(now func() time.Time) *throttle {
+	t := newThrottle(now)
+	t.accounts.free, t.accounts.longest = secondAccountFailures, maxSecondDelay
+	return t
+}
+
 // attempt is a sign-in that may go ahead.
 type attempt struct {
 	account, pair [sha256.Size]byte

@@ -250,7 +250,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 		back := cloneValues(auth.query)
 		back.Set(reauthParam, s.Desk.Steps.Sign(purposeReauth, step, interactionLifetime))
 		http.Redirect(w, r, s.Desk.SignInURL(spec.AuthorizePath+"?"+back.Encode(),
-			login.SignInOptions{Reauthenticate: stale, LoginHint: auth.LoginHint}), http.StatusSeeOther)
+			login.SignInOptions{Reauthenticate: stale, LoginHint: auth.LoginHint, Need: login.Demand(auth.Claims.ACR)}), http.StatusSeeOther)
 		return nil
 	case unfit != nil:
 		return s.refuse(w, r, auth, unfit)
@@ -260,7 +260,15 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 		return err
 	}
 	team, why := known.remembers(auth)
+	if why == nil && team.tooWeak(session) && auth.Prompt.None {
+		why = spec.NewError(spec.InteractionRequired, "the person must sign in with another factor")
+	}
 	switch {
+	case why == nil && team.tooWeak(session):
+		return s.stepUp(w, r, auth, team, since)
+	case why != nil && !auth.Prompt.None && len(known.teams) == 1 && known.teams[0].tooWeak(session):
+		// There is nothing to choose, so they need not press anything first.
+		return s.stepUp(w, r, auth, known.teams[0], since)
 	case why == nil && auth.Prompt.None:
 		return s.answerSilently(w, r, auth, session, team)
 	case why == nil:

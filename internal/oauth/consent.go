@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/audit"
@@ -82,6 +83,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 	}
 	for _, t := range k.teams {
 		shown := t.shown(auth.Scopes)
+		shown.StepUp = t.stepUpInWords(session)
 		shown.Checked = len(k.teams) == 1 || t.Team.Slug == retry.team
 		if t.Team.Slug == retry.team {
 			for i, can := range shown.Can {
@@ -220,6 +222,9 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorizatio
 	if problem != "" {
 		return s.showConsent(w, r, auth, session, k, consentRetry{id: step.ID, team: team.Team.Slug, problem: problem})
 	}
+	if team.tooWeak(session) {
+		return s.stepUp(w, r, auth, team, time.Time{})
+	}
 	d := decision{id: step.ID, team: team.Team, scopes: ticked.Union(auth.Scopes.Without(spec.ResourceScopes()))}
 	if !team.allowed.IsEmpty() && !team.allowed.Contains(ticked) {
 		d.how = grant.SteppedUp
@@ -231,7 +236,7 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorizatio
 // ended meanwhile, the person is asked.
 func (s *Server) allowAgain(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep) error {
 	team, why := k.remembers(auth)
-	if why != nil || team.Team.Slug != step.Remembered {
+	if why != nil || team.Team.Slug != step.Remembered || team.tooWeak(session) {
 		http.Redirect(w, r, spec.AuthorizePath+"?"+auth.query.Encode(), http.StatusSeeOther)
 		return nil
 	}

@@ -291,6 +291,10 @@ func (s *Server) consentDevice(w http.ResponseWriter, r *http.Request) error {
 	if problem != "" {
 		return s.showConsent(w, r, auth, session, k, consentRetry{team: team.Team.Slug, problem: problem})
 	}
+	if team.tooWeak(session) {
+		http.Redirect(w, r, s.Desk.StepUpURL(deviceURL(step.Code), team.mfa), http.StatusSeeOther)
+		return nil
+	}
 	err = s.Authority.ApproveDevice(r.Context(), code, grant.Consent{
 		Person: session.Person.ID, Client: auth.client, Team: team.Team.ID, TeamSlug: team.Team.Slug,
 		Resource: auth.Resource.URL(), Scopes: ticked.Union(auth.Scopes.Without(spec.ResourceScopes())), AuthTime: session.AuthTime, AMR: session.AMR, ACR: session.ACR,

@@ -31,6 +31,8 @@ type knownTeam struct {
 	// allowed are the scopes that the person has allowed the client there,
 	// by grants that are alive.
 	allowed spec.Scopes
+	// mfa is what the team and the organization demand of sign-ins.
+	mfa org.MFA
 }
 
 // known reads the person's teams and what the client may do in them already.
@@ -53,7 +55,11 @@ func (s *Server) known(ctx context.Context, auth authorization, person org.Perso
 		if err != nil {
 			return known{}, err
 		}
-		k.teams = append(k.teams, knownTeam{Member: m, standing: standing, allowed: grant.Allowed(grants, m.Team.ID)})
+		demanded, err := s.Directory.MFA(ctx, m.Team.ID)
+		if err != nil {
+			return known{}, fmt.Errorf("read policy of %s: %w", m.Team.Slug, err)
+		}
+		k.teams = append(k.teams, knownTeam{Member: m, standing: standing, allowed: grant.Allowed(grants, m.Team.ID), mfa: demanded})
 	}
 	k.elsewhere = slices.ContainsFunc(grants, func(g grant.Grant) bool {
 		return !g.RedeemedAt.IsZero() && !slices.ContainsFunc(k.teams, func(t knownTeam) bool { return t.Team.ID == g.Team })

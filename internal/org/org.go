@@ -89,6 +89,12 @@ type Store interface {
 	// the team, by name.
 	CustomRoles(ctx context.Context, team TeamID) ([]Role, error)
 
+	// MFA returns what was set for a team, or for the organization ("");
+	// MFAOptional where nothing was.
+	MFA(ctx context.Context, team TeamID) (MFA, error)
+	// SetMFA replaces it.
+	SetMFA(ctx context.Context, team TeamID, m MFA, ev audit.Event) error
+
 	// CreateKey adds an ingest key by the hash of its secret. Errors:
 	// ErrKeyNameTaken.
 	CreateKey(ctx context.Context, k IngestKey, hash string, ev audit.Event) error

@@ -22,9 +22,9 @@ func (Password) String() string { return "[password]" }
 func (Password) LogValue() slog.Value { return slog.StringValue("[password]") }
 
 const (
-	// minPasswordRunes is the least length of a password that is the only
+	// MinPasswordRunes is the least length of a password that is the only
 	// factor (NIST SP 800-63B-4 §3.1.1.2).
-	minPasswordRunes = 15
+	MinPasswordRunes = 15
 	maxPasswordBytes = 256
 )
 
@@ -41,8 +41,8 @@ func (p Password) Check(email, name string) error {
 	switch {
 	case !utf8.ValidString(string(p)):
 		return errors.New("the password is not valid UTF-8 text")
-	case utf8.RuneCountInString(s) < minPasswordRunes:
-		return fmt.Errorf("the password needs at least %d characters; a few unrelated words in a row are good", minPasswordRunes)
+	case utf8.RuneCountInString(s) < MinPasswordRunes:
+		return fmt.Errorf("the password needs at least %d characters; a few unrelated words in a row are good", MinPasswordRunes)
 	case len(s) > maxPasswordBytes:
 		return fmt.Errorf("the password is longer than %d bytes", maxPasswordBytes)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/login/mfa"
 	"github.com/orielhq/oriel/internal/mcpserver"
 	"github.com/orielhq/oriel/internal/oauth"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
@@ -202,8 +203,12 @@ func (s *Server) mount() error {
 	if err := site.Instrument(s.registry); err != nil {
 		return err
 	}
+	factors, err := mfa.New(mfa.Config{Store: s.db, Derive: s.authority.Master.Derive, PublicURL: s.public.String(), Now: s.Now})
+	if err != nil {
+		return err
+	}
 	s.desk, err = login.New(login.Config{
-		Store: s.db, People: s.db, Directory: s.directory, Site: site, Key: s.authority.Master.Derive("signed steps"),
+		Store: s.db, People: s.db, Directory: s.directory, Factors: factors, Site: site, Key: s.authority.Master.Derive("signed steps"),
 		PublicURL: s.public.String(), Now: s.Now, Logger: s.log,
 	})
 	if err != nil {
@@ -374,6 +379,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.keys.Rotate(ctx),
 			s.db.SweepGrants(ctx, now.Add(-sweepAge), s.authority.Lifetimes),
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
+			s.db.SweepChallenges(ctx, now),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "sweep failed", "err", err)

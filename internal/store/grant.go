@@ -128,7 +128,8 @@ func (r *clientRow) client() (grant.Client, error) {
 // any.
 const standingQuery = "SELECT " + grantColumns + ", " + personColumns + ", " + teamColumns + ", " + clientColumns + `,
 	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]'),
-	EXISTS (SELECT 1 FROM group_members WHERE group_members.person_id = grants.person_id)
+	EXISTS (SELECT 1 FROM group_members WHERE group_members.person_id = grants.person_id),
+	` + organizationMFA + `, COALESCE((SELECT mfa FROM mfa_policies WHERE mfa_policies.team_id = grants.team_id), 'optional')
 	FROM grants
 	JOIN people ON people.id = grants.person_id
 	JOIN teams ON teams.id = grants.team_id
@@ -143,16 +144,18 @@ func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, err
 		c     clientRow
 		roles string
 		inAny bool // group
+
+		demanded, byTeam org.MFA
 	)
 	err := q.QueryRowContext(ctx, standingQuery, string(id)).Scan(
-		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles, &inAny})...)
+		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles, &inAny, &demanded, &byTeam})...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, grant.ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read standing: %w", err)
 	}
-	s := &grant.Standing{Person: p.person(), Team: t.team()}
+	s := &grant.Standing{Person: p.person(), Team: t.team(), MFA: demanded.Stricter(byTeam)}
 	if s.Grant, err = g.grant(); err != nil {
 		return nil, err
 	}

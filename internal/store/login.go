@@ -25,9 +25,9 @@ func (db *DB) CreateSession(ctx context.Context, s login.SessionState, replaces 
 		if _, err := t.exec("DELETE FROM sessions WHERE hash = $1", replaces); err != nil {
 			return fmt.Errorf("replace session: %w", err)
 		}
-		if _, err := t.exec(`INSERT INTO sessions (hash, person_id, auth_time, amr, acr, created_at, last_used_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			s.Hash, string(s.Person), millis(s.AuthTime), string(amr), s.ACR, millis(s.CreatedAt), millis(s.LastUsed), millis(s.ExpiresAt)); err != nil {
+		if _, err := t.exec(`INSERT INTO sessions (hash, person_id, auth_time, amr, acr, created_at, last_used_at, expires_at, partial)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			s.Hash, string(s.Person), millis(s.AuthTime), string(amr), s.ACR, millis(s.CreatedAt), millis(s.LastUsed), millis(s.ExpiresAt), s.Partial); err != nil {
 			return fmt.Errorf("insert session: %w", err)
 		}
 		return t.record(ev)
@@ -43,9 +43,9 @@ func (db *DB) SessionByHash(ctx context.Context, hash string) (login.SessionStat
 		authTime, created, used, expires int64
 	)
 	err := db.read.QueryRowContext(ctx, `SELECT sessions.hash, sessions.person_id, sessions.auth_time, sessions.amr, sessions.acr,
-			sessions.created_at, sessions.last_used_at, sessions.expires_at, `+personColumns+`
+			sessions.created_at, sessions.last_used_at, sessions.expires_at, sessions.partial, `+organizationMFA+`, `+personColumns+`
 		FROM sessions JOIN people ON people.id = sessions.person_id WHERE sessions.hash = $1`, hash).Scan(
-		append([]any{&s.Hash, &s.Person, &authTime, &amr, &s.ACR, &created, &used, &expires}, p.fields()...)...)
+		append([]any{&s.Hash, &s.Person, &authTime, &amr, &s.ACR, &created, &used, &expires, &s.Partial, &s.Demanded}, p.fields()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, org.Person{}, login.ErrNoSession
 	}

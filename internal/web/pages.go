@@ -145,6 +145,9 @@ type ConsentTeam struct {
 	// this team already.
 	Connected bool
 	Can       []ConsentPermission
+	// StepUp says that the team demands more than the sign-in had, "" where
+	// it does not.
+	StepUp string
 }
 
 // ConsentPermission is something the client would be able to do. The form
@@ -286,6 +289,9 @@ var templateFiles embed.FS
 //go:embed assets/style.css
 var styleSheet []byte
 
+//go:embed assets/passkey.js
+var passkeyScript []byte
+
 //go:embed assets/icon.svg
 var icon []byte
 
@@ -306,7 +312,9 @@ func NewPages() (*Pages, error) {
 	p := &Pages{templates: make(map[string]*template.Template), assets: make(map[string]asset)}
 	style := p.addAsset(styleSheet, ".css", "text/css; charset=utf-8")
 	mark := p.addAsset(icon, ".svg", "image/svg+xml")
+	script := p.addAsset(passkeyScript, ".js", "text/javascript; charset=utf-8")
 	funcs := template.FuncMap{
+		"passkeyjs":  func() string { return script },
 		"stylesheet": func() string { return style },
 		"icon":       func() string { return mark },
 		"name":       DisplayName,
@@ -337,6 +345,14 @@ func NewPages() (*Pages, error) {
 		LogoutPage{},
 		DevicePage{},
 		DeviceDonePage{},
+		SecondPage{},
+		EnrolChoicePage{},
+		EnrolAppPage{},
+		EnrolPasskeyPage{},
+		RecoveryCodesPage{},
+		SecurityPage{},
+		ConfirmPage{},
+		PoliciesPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"flag"
+	"fmt"
+	"image/color"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boombuler/barcode/qr"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -24,6 +27,16 @@ var (
 	ada   = Account{Name: "Ada Lovelace", Email: "ada@example.com"}
 	owner = Account{Name: "Grace Hopper", Email: "grace@example.com", Owner: true}
 	now   = time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)
+)
+
+// ask is a question to a passkey, and levels are choices of a policy.
+var (
+	ask    = PasskeyAsk{Options: `{"challenge":"YQ","rpId":"\"><script>"}`, Ceremony: "Y2Vy.c3Vt"}
+	levels = []PolicyLevel{
+		{Value: "optional", Text: "Optional", Effect: "Each person decides."},
+		{Value: "required", Text: "Required", Effect: "1 person of 2 has none."},
+		{Value: "passkey", Text: "Passkey required", Effect: "2 people of 2 have none."},
+	}
 )
 
 const mcpURL = "http://127.0.0.1:8080/mgmt/api/v1/mcp"
@@ -90,7 +103,7 @@ var pages = map[string]Page{
 			Name:        "</h1><script>alert(1)</script>\u202etfosorciM\n" + strings.Repeat("x", 10_000),
 			Destination: "evil.example\"><b>",
 		},
-		Teams: []ConsentTeam{{Slug: "web-shop", Name: "\"><script>", Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
+		Teams: []ConsentTeam{{Slug: "web-shop", StepUp: "Demands <a passkey>.", Name: "\"><script>", Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
 	},
 	"return":        ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/oauth/callback?code=abc&state=a%2Bb&iss=http%3A%2F%2F127.0.0.1%3A8080"},
 	"return_denied": ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", Denied: true},
@@ -169,6 +182,41 @@ var pages = map[string]Page{
 		ClientName: "Portal", URL: "https://portal.example/cb", Source: "https://portal.example", Denied: true,
 		Fields: []FormField{{"error", "access_denied"}},
 	},
+	"second":          SecondPage{Step: "c3RlcA.c3Vt", SignOutStep: "c3RlcA.c3Vt", Person: ada, Code: true, RecoveryURL: "/login/second?step=a&way=recovery"},
+	"second_passkey":  SecondPage{Person: ada, Passkey: ask, OtherPasskeyURL: "/login/enrol?kind=passkey", Why: "<Web Shop> asks for a passkey."},
+	"second_both":     SecondPage{Person: ada, Passkey: ask, Code: true, RecoveryURL: "/login/second?way=recovery", Error: "The code is not right."},
+	"second_recovery": SecondPage{Person: ada, Recovery: true, BackURL: "/login/second", Error: "The recovery code is not right, or was used before."},
+	"enrolchoice":     EnrolChoicePage{Person: ada, SignOutStep: "c3RlcA.c3Vt", AppURL: "/login/enrol?kind=totp", PasskeyURL: "/login/enrol?kind=passkey"},
+	"enrolchoice_passkey": EnrolChoicePage{
+		Person: ada, OnlyPasskey: true, AppURL: "/login/enrol?kind=totp", NoPasskeys: "Browsers offer passkeys only at an address with a name.",
+	},
+	"enrolapp": EnrolAppPage{Step: "c3RlcA.c3Vt", Person: ada, Enrolment: "ZQ.c3Vt", Secret: "GEZD GNBV", QR: QR{Size: 9, Path: "M4 4h1v1h-1z"}, Cancel: "/security"},
+	"enrolapp_wrong": EnrolAppPage{
+		Person: ada, Enrolment: "ZQ.c3Vt", Secret: "GEZD GNBV", QR: QR{Size: 9, Path: "M4 4h1v1h-1z"}, Name: "<Telephone>", Error: "The code is not right.", NameError: "The name is too long.",
+	},
+	"enrolpasskey":        EnrolPasskeyPage{Step: "c3RlcA.c3Vt", Person: ada, Passkey: ask, Cancel: "/security"},
+	"enrolpasskey_wrong":  EnrolPasskeyPage{Person: ada, Passkey: ask, Name: "Key", Error: "The passkey was not accepted.", NameError: "The name is too long."},
+	"recoverycodes":       RecoveryCodesPage{Codes: []string{"0123-4567-89ab-cdef", "ghjk-mnpq-rstv-wxyz"}, Next: "/login/second", First: true},
+	"recoverycodes_again": RecoveryCodesPage{Codes: []string{"0123-4567-89ab-cdef"}, Next: "/security"},
+	"security":            SecurityPage{Account: ada, Now: now, AppURL: "/login/enrol?kind=totp", NoPasskeys: "Browsers offer passkeys only over https.", HasPassword: true, MinPassword: 15},
+	"security_factors": SecurityPage{
+		Account: ada, Now: now, Notice: "The passkey Laptop is removed.", RecoveryLeft: 9, AppURL: "/login/enrol?kind=totp", PasskeyURL: "/login/enrol?kind=passkey",
+		Factors: []SecurityFactor{
+			{ID: "fac_a", Name: "Telephone", Kind: "authenticator app", Added: now.AddDate(0, -1, 0), LastUse: now.Add(-time.Hour)},
+			{ID: "fac_b", Name: "<Laptop>", Kind: "passkey", Added: now.AddDate(0, 0, -1), Trouble: "It may have been copied."},
+		},
+		RenameID: "fac_b", RenameError: "The name is too long.", HasPassword: true, PasswordError: "The password is too short.", MinPassword: 15,
+	},
+	"security_required": SecurityPage{
+		Account: ada, Now: now, Demand: "Your organization requires a second factor.", AppURL: "/login/enrol?kind=totp",
+		Factors: []SecurityFactor{{ID: "fac_a", Name: "Telephone", Kind: "authenticator app", Added: now, Needed: true}},
+	},
+	"confirm":       ConfirmPage{Account: ada, Heading: "Remove Telephone?", What: "You will sign in without it.", Action: "/security/factors/fac_a/remove", Button: "Remove", Fields: []FormField{{"sure", "yes"}}, Cancel: "/security"},
+	"policies_none": PoliciesPage{Account: ada},
+	"policies": PoliciesPage{Account: Account{Name: "Ada Lovelace", Email: "ada@example.com", Owner: true}, Notice: "Saved.", Policies: []Policy{
+		{Current: "optional", Levels: levels},
+		{Slug: "web-shop", Name: "Web <Shop>", Current: "passkey", Levels: levels, Floor: "The organization demands a second factor in any case.", Error: "Passkeys do not work here."},
+	}},
 	"logout":           LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", ClientName: "Portal", Person: ada},
 	"logout_anonymous": LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
 }
@@ -215,6 +263,14 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		ContinuePage{},
 		FormPostPage{},
 		LogoutPage{},
+		SecondPage{},
+		EnrolChoicePage{},
+		EnrolAppPage{},
+		EnrolPasskeyPage{},
+		RecoveryCodesPage{},
+		SecurityPage{},
+		ConfirmPage{},
+		PoliciesPage{},
 	} {
 		render(t, p, zero)
 	}
@@ -333,6 +389,9 @@ func TestPagesAreAccessible(t *testing.T) {
 func allowsScript(page Page, script *html.Node) bool {
 	h := make(http.Header)
 	SecureHeaders(h, page)
+	if src := attr(script, "src"); src != "" {
+		return script.FirstChild == nil && strings.HasPrefix(src, "/assets/") && strings.Contains(h.Get("Content-Security-Policy"), "; script-src 'self';")
+	}
 	if script.FirstChild == nil || len(script.Attr) > 0 {
 		return false
 	}
@@ -388,6 +447,10 @@ func TestContractWords(t *testing.T) {
 	has("formpost", "button", "Continue")
 	has("logout", "button", "Sign out")
 	has("connections", "h1", "Connections")
+	has("second", "h1", "Enter the code from your authenticator app")
+	has("second", "a", "Use a recovery code instead")
+	has("security", "h1", "Security")
+	has("policies", "h1", "Policies")
 	has("connections", "button", "Disconnect")
 	has("return", "a", "Open Cursor")
 	if strings.Contains(render(t, p, pages["consent_no_team"]), "Allow access") {
@@ -476,4 +539,36 @@ func text(n *html.Node) string {
 		}
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// TestQRCode: a code that is drawn is read back as it was, module by module,
+// and stands free in its quiet zone.
+func TestQRCode(t *testing.T) {
+	text := "otpauth://totp/Oriel%20oriel.example.com:ada@example.com?secret=GEZDGNBVGY3TQOJQ"
+	got, err := NewQR(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dark := make(map[[2]int]bool)
+	for run := range strings.SplitSeq(strings.TrimSuffix(got.Path, "z"), "z") {
+		var x, y, n, back int
+		if _, err := fmt.Sscanf(run, "M%d %dh%dv1h-%d", &x, &y, &n, &back); err != nil || n != back || n < 1 {
+			t.Fatalf("run %q: %v", run, err)
+		}
+		for i := range n {
+			dark[[2]int{x + i, y}] = true
+		}
+	}
+	for y := range got.Size {
+		for x := range got.Size {
+			inside := x >= 4 && y >= 4 && x < got.Size-4 && y < got.Size-4
+			if isDark := inside && want.At(x-4, y-4) == color.Black; dark[[2]int{x, y}] != isDark {
+				t.Fatalf("module %d, %d: dark is %t", x, y, !isDark)
+			}
+		}
+	}
 }

@@ -1,0 +1,86 @@
+package console_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/org"
+)
+
+func (h *house) mfa(team org.TeamID) org.MFA {
+	h.t.Helper()
+	m, err := h.directory.OwnMFA(h.t.Context(), team)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return m
+}
+
+// TestPolicies: owners set the organization's and every team's policy, team
+// administrators their team's, and nobody else any.
+func TestPolicies(t *testing.T) {
+	h := newHouse(t)
+	owner, admin, viewer := h.addPerson("Grace", true), h.addPerson("Ada", false), h.addPerson("Eve", false)
+	shop, bank := h.addTeam("shop", "Web Shop", admin, "admin"), h.addTeam("bank", "Bank", admin, "viewer")
+	if _, err := h.directory.SetMember(t.Context(), "shop", viewer.Email, []string{"viewer"}, audit.System()); err != nil {
+		t.Fatal(err)
+	}
+	h.connect(admin, shop, h.cursor())
+
+	byOwner, byAdmin, byViewer := h.browser(owner), h.browser(admin), h.browser(viewer)
+	byOwner.get("/policies").expect(t, 200, "Whole organization", "Web Shop", "Bank", "3 people of 3 have no second factor yet", "1 connection is refused")
+	a := byAdmin.get("/policies")
+	a.expect(t, 200, "Web Shop", "2 people of 2 have no second factor yet")
+	a.expectNot(t, "Whole organization", "Bank")
+	byViewer.get("/policies").expect(t, 200, "There is nothing here for you to set")
+
+	for who, b := range map[string]*browser{"a viewer": byViewer, "an administrator of another team": byAdmin} {
+		for _, slug := range []string{"", "bank", "nowhere"} {
+			if a := b.post("/policies", "team", slug, "mfa", "required"); a.StatusCode != 403 {
+				t.Errorf("%s sets %q: %d", who, slug, a.StatusCode)
+			}
+		}
+	}
+	byViewer.post("/policies", "team", "shop", "mfa", "required").expect(t, 403)
+	byAdmin.post("/policies", "team", "shop", "mfa", "always").expect(t, 400)
+	byAdmin.post("/policies", "team", "shop", "mfa", "passkey").expect(t, 422, "Nothing was changed", "IP address")
+	if h.mfa("") != org.MFAOptional || h.mfa(shop.ID) != org.MFAOptional || h.mfa(bank.ID) != org.MFAOptional {
+		t.Fatal("a policy was set")
+	}
+
+	byAdmin.follow(byAdmin.post("/policies", "team", "shop", "mfa", "required")).expect(t, 200, "A second factor is required for Web Shop from now on.")
+	byOwner.post("/policies", "team", "bank", "mfa", "required").expect(t, 303)
+	if h.mfa(shop.ID) != org.MFARequired || h.mfa(bank.ID) != org.MFARequired {
+		t.Error("the policies are not set")
+	}
+	byAdmin.get("/connections").expect(t, 200, "It gives nothing at present: the team now demands a sign-in with a second factor; connect again.")
+
+	// The organization's own leads the owner to the factor they lack.
+	a = byOwner.land(byOwner.post("/policies", "team", "", "mfa", "required"))
+	a.expect(t, 200, "Set up a second factor")
+	secret, _ := h.withApp(admin, "Telephone")
+	h.signInWithApp(admin, secret).get("/policies").expect(t, 200, "The organization requires a second factor in any case", "1 person of 2 has no second factor yet")
+}
+
+// TestRefusedConnectionsAreKept: a policy ends nothing.
+func TestRefusedConnectionsAreKept(t *testing.T) {
+	h := newHouse(t)
+	ada := h.addPerson("Ada", false)
+	shop := h.addTeam("shop", "Web Shop", ada, "viewer")
+	h.connect(ada, shop, h.cursor())
+	if err := h.directory.SetMFA(t.Context(), "shop", org.MFAPasskey, audit.System()); err != nil {
+		t.Fatal(err)
+	}
+	b := h.browser(ada)
+	b.get("/connections").expect(t, 200, "passkey; connect again")
+	if err := h.directory.SetMFA(t.Context(), "shop", org.MFAOptional, audit.System()); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/connections").expectNot(t, "connect again")
+	list, err := h.authority.Connections(t.Context(), grant.ConnectionFilter{Person: ada.ID})
+	if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Client.Name(), "Cursor") {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
