@@ -71,6 +71,9 @@ func (d *Desk) showEnrol(w http.ResponseWriter, r *http.Request) error {
 	if !ok || err != nil {
 		return err
 	}
+	if kind == mfa.Passkey {
+		return d.renderPasskey(r.Context(), w, http.StatusOK, h, st, token, web.EnrolPasskeyPage{})
+	}
 	return d.renderApp(w, http.StatusOK, h, st, token, d.Factors.BeginTOTP(h.person.ID), web.EnrolAppPage{})
 }
 
@@ -120,6 +123,9 @@ func (d *Desk) enrol(w http.ResponseWriter, r *http.Request) error {
 	h, st, ok, err := d.atEnrol(w, r, token, kind)
 	if !ok || err != nil {
 		return err
+	}
+	if kind == mfa.Passkey {
+		return d.enrolPasskey(w, r, h, st, token)
 	}
 	var e mfa.Enrolment
 	if err := d.Steps.Open(purposeEnrol, form.Get("enrolment"), &e); err != nil {

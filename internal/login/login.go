@@ -168,6 +168,7 @@ func (d *Desk) Routes() []web.Route {
 		{Pattern: "POST /login/setup", Who: web.Anyone, Handler: d.Site.Form(d.setup)},
 		{Pattern: "GET /login/second", Who: web.Anyone, Handler: d.Site.Page(d.showSecond)},
 		{Pattern: "POST /login/second", Who: web.Anyone, Handler: d.Site.Form(d.takeSecond)},
+		{Pattern: "POST /login/passkey", Who: web.Anyone, Handler: d.Site.Form(d.signInByPasskey)},
 		{Pattern: "GET /login/enrol", Who: web.Anyone, Handler: d.Site.Page(d.showEnrol)},
 		{Pattern: "POST /login/enrol", Who: web.Anyone, Handler: d.Site.Form(d.enrol)},
 		{Pattern: "POST /logout", Who: web.Anyone, Handler: d.Site.Form(d.signOut)},

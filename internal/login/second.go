@@ -230,11 +230,29 @@ func (h halfway) takesCode() bool {
 	return h.has(mfa.TOTP) && (h.need != org.MFAPasskey || !h.has(mfa.Passkey))
 }
 
-func (d *Desk) secondPage(_ context.Context, h halfway, token string) (web.SecondPage, error) {
-	return web.SecondPage{
-		Step: token, Person: account(h.person), SignOutStep: token,
-		Code: h.takesCode(), RecoveryURL: secondURL(token) + separator(token) + "way=recovery", BackURL: secondURL(token),
-	}, nil
+func (d *Desk) secondPage(ctx context.Context, h halfway, token string) (web.SecondPage, error) {
+	page := web.SecondPage{
+		Step: token, Person: account(h.person), SignOutStep: token, Code: h.takesCode(), BackURL: secondURL(token),
+	}
+	if org.MFARequired.MetBy(h.proof.amr) {
+		// They have shown something, only no passkey: perhaps a recovery code,
+		// for want of one.
+		page.Why = "A passkey or security key is required for where you are going."
+		page.OtherPasskeyURL = enrolURL(mfa.Passkey, token)
+	} else {
+		page.RecoveryURL = secondURL(token) + separator(token) + "way=recovery"
+	}
+	ok, why := d.Factors.Passkeys()
+	switch {
+	case !h.has(mfa.Passkey):
+	case ok:
+		var err error
+		page.Passkey, err = d.askPasskey(ctx, &h.person)
+		return page, err
+	case !page.Code:
+		page.Why, page.OtherPasskeyURL = why, ""
+	}
+	return page, nil
 }
 
 func separator(token string) string {
@@ -302,6 +320,15 @@ func (d *Desk) prove(ctx context.Context, h halfway, form url.Values, by audit.A
 			return proved, "", err
 		}
 		return proved.and(AMROneTimePassword), "recovery code", nil
+	}
+	if form.Has("passkey") {
+		got, err := d.takePasskey(ctx, form, h.person.ID, by)
+		if err != nil {
+			return proved, "", err
+		}
+		// A passkey is two factors by itself, so this is a sign-in.
+		proved.at = d.Now()
+		return proved.and(got.AMR...), "passkey: " + got.Factor.Name, nil
 	}
 	if !h.takesCode() {
 		return proved, "", mfa.ErrCodeWrong

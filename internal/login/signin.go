@@ -62,9 +62,19 @@ func (d *Desk) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil && !errors.Is(err, ErrNoSession):
 		return err
 	}
-	return d.Site.Render(w, http.StatusOK, web.SignInPage{
+	return d.renderSignIn(r.Context(), w, http.StatusOK, web.SignInPage{
 		Step: token, Email: st.LoginHint, Reauthenticate: err == nil,
 	})
+}
+
+// renderSignIn shows the sign-in page, with a question for a passkey where
+// they work.
+func (d *Desk) renderSignIn(ctx context.Context, w http.ResponseWriter, status int, page web.SignInPage) error {
+	var err error
+	if page.Passkey, err = d.askPasskey(ctx, nil); err != nil {
+		return err
+	}
+	return d.Site.Render(w, status, page)
 }
 
 func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
@@ -80,7 +90,7 @@ func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
 	password := org.Password(r.PostForm.Get("password"))
 	if page.Email == "" || password == "" {
 		page.Error = "Type your e-mail address and your password."
-		return d.Site.Render(w, http.StatusUnprocessableEntity, page)
+		return d.renderSignIn(r.Context(), w, http.StatusUnprocessableEntity, page)
 	}
 
 	// Addresses that cannot exist are treated like those that do not.
@@ -93,7 +103,7 @@ func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
 		seconds := math.Ceil(wait.Seconds())
 		page.Error = fmt.Sprintf("Too many attempts. Try again in %s.", inWords(time.Duration(seconds)*time.Second))
 		w.Header().Set("Retry-After", fmt.Sprintf("%.0f", seconds))
-		return d.Site.Render(w, http.StatusTooManyRequests, page)
+		return d.renderSignIn(r.Context(), w, http.StatusTooManyRequests, page)
 	}
 	p, err := d.authenticate(r.Context(), email, password)
 	if refused, ok := errors.AsType[*refusedError](err); ok {
@@ -105,7 +115,7 @@ func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("record refused sign-in: %w", err)
 		}
 		page.Error = wrongSignIn
-		return d.Site.Render(w, http.StatusUnauthorized, page)
+		return d.renderSignIn(r.Context(), w, http.StatusUnauthorized, page)
 	}
 	if err != nil {
 		return err

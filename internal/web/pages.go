@@ -54,6 +54,8 @@ type SignInPage struct {
 	Reauthenticate bool
 	// Notice is shown above the form in a calm tone, "" for none.
 	Notice string
+	// Passkey asks for a passkey in place of both where its Options are not "".
+	Passkey PasskeyAsk
 }
 
 // SetupPage creates the first owner.

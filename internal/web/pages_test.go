@@ -43,10 +43,11 @@ const mcpURL = "http://127.0.0.1:8080/mgmt/api/v1/mcp"
 
 // pages are one of each kind and state that people meet, by golden file.
 var pages = map[string]Page{
-	"signin":       SignInPage{},
-	"signin_wrong": SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Error: "The e-mail address or the password is not right."},
-	"signin_again": SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Reauthenticate: true},
-	"setup":        SetupPage{Token: "TOKEN", MinPassword: 15},
+	"signin":         SignInPage{},
+	"signin_wrong":   SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Error: "The e-mail address or the password is not right."},
+	"signin_again":   SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Reauthenticate: true},
+	"signin_passkey": SignInPage{Step: "c3RlcA.c3Vt", Passkey: ask},
+	"setup":          SetupPage{Token: "TOKEN", MinPassword: 15},
 	"setup_errors": SetupPage{
 		Token: "TOKEN", Name: "Ada Lovelace", Email: "ada@", Team: "Web Shop", MinPassword: 15,
 		Errors: map[string]string{
@@ -435,6 +436,7 @@ func TestContractWords(t *testing.T) {
 	has("signin", "label", "Email")
 	has("signin", "label", "Password")
 	has("signin", "button", "Sign in")
+	has("signin_passkey", "button", "Sign in with a passkey")
 	has("setup", "button", "Create account")
 	has("consent_two_teams", "h1", "Cursor asks for access")
 	has("consent_two_teams", "label", "Web Shop")

@@ -191,13 +191,18 @@ func (p PoliciesPage) frame() frame {
 	return frame{Name: "policies", Title: "Policies", Account: &p.Account, Current: "/policies"}
 }
 
-// ownScripts is the policy of pages that speak to authenticators: that cannot
+// policy is that of a page with the question: speaking to authenticators cannot
 // be done without a script, and it is one of ours.
-const ownScripts = "; script-src 'self'; form-action 'self'"
+func (a PasskeyAsk) policy() string {
+	if a.Options == "" {
+		return "; form-action 'self'"
+	}
+	return "; script-src 'self'; form-action 'self'"
+}
 
-func (SignInPage) policy() string       { return ownScripts }
-func (SecondPage) policy() string       { return ownScripts }
-func (EnrolPasskeyPage) policy() string { return ownScripts }
+func (p SignInPage) policy() string       { return p.Passkey.policy() }
+func (p SecondPage) policy() string       { return p.Passkey.policy() }
+func (p EnrolPasskeyPage) policy() string { return p.Passkey.policy() }
 
 // QR is a QR code as a path of unit squares.
 type QR struct {
