@@ -30,6 +30,7 @@ type cli struct {
 	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
 	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
 	Issuer     issuerCommand     `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
+	Provider   providerCommand   `cmd:"" help:"Identity providers that people sign in at (single sign-on): add, list, enable, disable, remove, map groups."`
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`

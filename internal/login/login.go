@@ -55,6 +55,9 @@ type SessionState struct {
 	LastUsed  time.Time
 	// ExpiresAt is when the session ends even if it is used.
 	ExpiresAt time.Time
+	// Upstream says which identity provider the sign-in came from, nil for
+	// none. It is written only.
+	Upstream *Upstream
 }
 
 // Store keeps browser sessions and the owner link. Implementations are safe
@@ -110,6 +113,8 @@ type Config struct {
 	PublicURL string
 	Now       func() time.Time
 	Logger    *slog.Logger
+	// Providers are the organization's identity providers; nil for none.
+	Providers Providers
 }
 
 // Desk signs people in and out. It is safe for concurrent use.

@@ -9,6 +9,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/login/sso"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
 )
@@ -19,6 +20,7 @@ import (
 type Admin struct {
 	Directory *org.Directory
 	Authority *grant.Authority
+	Providers *sso.Registry
 	db        *store.DB
 }
 
@@ -52,7 +54,12 @@ func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	return &Admin{Directory: org.NewDirectory(db, time.Now), Authority: authority, db: db}, nil
+	directory := org.NewDirectory(db, time.Now)
+	providers, err := sso.NewRegistry(db, directory, master.Derive(providerSecrets), time.Now)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return &Admin{Directory: directory, Authority: authority, Providers: providers, db: db}, nil
 }
 
 // Close closes the store.

@@ -201,13 +201,19 @@ func (s *Server) mount() error {
 	if err := site.Instrument(s.registry); err != nil {
 		return err
 	}
+	providers, err := s.providers(site)
+	if err != nil {
+		return err
+	}
 	s.desk, err = login.New(login.Config{
-		Store: s.db, People: s.db, Directory: s.directory, Site: site, Key: s.authority.Master.Derive("signed steps"),
+		Providers: providers,
+		Store:     s.db, People: s.db, Directory: s.directory, Site: site, Key: s.authority.Master.Derive("signed steps"),
 		PublicURL: s.public.String(), Now: s.Now, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
+	providers.Attach(s.desk)
 	resources := spec.NewResources(s.public)
 	documents, err := clientdoc.New(clientdoc.Config{Store: s.db, Now: s.Now, Network: s.Network})
 	if err != nil {
@@ -254,6 +260,7 @@ func (s *Server) mount() error {
 	}
 	s.routes = append(s.routes, site.AssetRoutes()...)
 	s.routes = append(s.routes, s.desk.Routes()...)
+	s.routes = append(s.routes, providers.Routes()...)
 	s.routes = append(s.routes, as.Routes()...)
 	s.routes = append(s.routes, con.Routes()...)
 	s.routes = append(s.routes, mcp.Routes()...)
@@ -366,6 +373,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.keys.Rotate(ctx),
 			s.db.SweepGrants(ctx, now.Add(-sweepAge), s.authority.Lifetimes),
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
+			s.db.SweepSignIns(ctx, now.Add(-changesAge)),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "sweep failed", "err", err)

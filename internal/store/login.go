@@ -30,6 +30,11 @@ func (db *DB) CreateSession(ctx context.Context, s login.SessionState, replaces 
 			s.Hash, string(s.Person), millis(s.AuthTime), string(amr), s.ACR, millis(s.CreatedAt), millis(s.LastUsed), millis(s.ExpiresAt)); err != nil {
 			return fmt.Errorf("insert session: %w", err)
 		}
+		if s.Upstream != nil {
+			if err := t.insertSignIn(s); err != nil {
+				return err
+			}
+		}
 		return t.record(ev)
 	})
 }

@@ -257,6 +257,9 @@ func (db *DB) SetMember(ctx context.Context, team org.TeamID, person org.PersonI
 			string(team), string(person), string(list)); err != nil {
 			return fmt.Errorf("set member: %w", err)
 		}
+		if err := t.forgetGiven(team, person); err != nil {
+			return err
+		}
 		if err := t.change(access.MemberChanged, string(person), ev.At); err != nil {
 			return err
 		}
@@ -273,6 +276,9 @@ func (db *DB) RemoveMember(ctx context.Context, team org.TeamID, person org.Pers
 		}
 		if n == 0 {
 			return org.ErrNotMember
+		}
+		if err := t.forgetGiven(team, person); err != nil {
+			return err
 		}
 		_, err = t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE team_id = $3 AND person_id = $4 AND ended_at = 0",
 			millis(ev.At), "taken out of the team", string(team), string(person))

@@ -50,6 +50,11 @@ type SignInPage struct {
 	Reauthenticate bool
 	// Notice is shown above the form in a calm tone, "" for none.
 	Notice string
+	// Providers begin a sign-in at an identity provider.
+	Providers []Link
+	// Home is the identity provider of the domain that was typed, without a
+	// URL for none.
+	Home Link
 }
 
 // SetupPage creates the first owner.
@@ -243,7 +248,11 @@ type EndedConnection struct {
 }
 
 // SignedOutPage says that the session is over.
-type SignedOutPage struct{}
+type SignedOutPage struct {
+	// Provider is the name of the identity provider where the person is still
+	// signed in, ProviderURL where that ends; "" for none.
+	Provider, ProviderURL string
+}
 
 func (p SignInPage) frame() frame { return frame{Name: "signin", Title: "Sign in"} }
 func (p SetupPage) frame() frame  { return frame{Name: "setup", Title: "Create the owner account"} }
@@ -328,6 +337,8 @@ func NewPages() (*Pages, error) {
 		LogoutPage{},
 		DevicePage{},
 		DeviceDonePage{},
+		HomePage{},
+		HandOverPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).
