@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 type providerCommand struct {
 	AddOIDC    providerAddOIDC    `cmd:"" name:"add-oidc" help:"Add an OpenID Connect provider (Okta, Microsoft Entra ID, Google Workspace, Keycloak, …)."`
+	AddSAML    providerAddSAML    `cmd:"" name:"add-saml" help:"Add a SAML 2.0 provider, from its metadata."`
+	Metadata   providerMetadata   `cmd:"" help:"Read a SAML provider's metadata anew: its certificate has changed."`
 	List       providerList       `cmd:"" help:"List the identity providers."`
 	Enable     providerEnable     `cmd:"" help:"Let people sign in through a provider."`
 	Disable    providerDisable    `cmd:"" help:"Switch a provider off and end the sessions and connections that came from it."`
@@ -134,6 +137,81 @@ func (c *providerAddOIDC) Run(env *environment) error {
   back-channel logout URI   %s%s/backchannel
   post-logout redirect URI  %s%s/signed-out
 `, p.Name, sso.Path, p.Slug, sso.Path, p.Slug, sso.Path, p.Slug))
+	})
+}
+
+// metadataFlags say where a SAML provider describes itself.
+type metadataFlags struct {
+	MetadataFile string `type:"existingfile" help:"File with the provider's metadata." placeholder:"FILE" xor:"metadata"`
+	MetadataURL  string `name:"metadata-url" help:"Where the provider publishes its metadata (https)." placeholder:"URL" xor:"metadata"`
+}
+
+func (f *metadataFlags) read(env *environment, a *server.Admin, private bool) (string, error) {
+	switch {
+	case f.MetadataFile != "":
+		text, err := os.ReadFile(f.MetadataFile)
+		if err != nil {
+			return "", fmt.Errorf("read the metadata: %w", err)
+		}
+		return string(text), nil
+	case f.MetadataURL != "":
+		return a.FetchMetadata(env.ctx, f.MetadataURL, private)
+	}
+	return "", errors.New("where is the provider's metadata? give --metadata-file or --metadata-url")
+}
+
+type providerAddSAML struct {
+	adminFlags
+	providerFlags
+	metadataFlags
+}
+
+// Run adds a provider.
+func (c *providerAddSAML) Run(env *environment) error {
+	n, err := c.newProvider()
+	if err != nil {
+		return err
+	}
+	return c.with(env, func(a *server.Admin) error {
+		if n.Settings.Metadata, err = c.read(env, a, c.AllowPrivate); err != nil {
+			return err
+		}
+		n.Settings.MetadataURL = c.MetadataURL
+		p, err := a.Providers.AddSAML(env.ctx, n, operator())
+		if err != nil {
+			return err
+		}
+		return c.print(env, toJSONProvider(p), fmt.Sprintf(`Added %s. Enter at the provider, after the address of this server:
+  entity id and metadata                %s%s/metadata
+  assertion consumer service (ACS) URL  %s%s/acs
+`, p.Name, sso.Path, p.Slug, sso.Path, p.Slug))
+	})
+}
+
+type providerMetadata struct {
+	adminFlags
+	providerRef
+	metadataFlags
+}
+
+// Run replaces the metadata.
+func (c *providerMetadata) Run(env *environment) error {
+	return c.with(env, func(a *server.Admin) error {
+		p, err := a.Providers.Provider(env.ctx, c.Provider)
+		if err != nil {
+			return err
+		}
+		if c.MetadataFile == "" && c.MetadataURL == "" {
+			c.MetadataURL = p.Settings.MetadataURL
+		}
+		text, err := c.read(env, a, p.Settings.AllowPrivate)
+		if err != nil {
+			return err
+		}
+		if err := a.Providers.SetMetadata(env.ctx, c.Provider, text, operator()); err != nil {
+			return err
+		}
+		return c.print(env, toJSONProvider(p), fmt.Sprintf("The metadata of %s is replaced.\n", p.Name))
 	})
 }
 

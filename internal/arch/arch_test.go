@@ -35,7 +35,9 @@ var mayImport = map[string][]string{
 	"internal/tools":  {"internal/access", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant"},
 	"internal/login":  {"internal/audit", "internal/org", "internal/web"},
 
-	"internal/login/sso": {"internal/audit", "internal/login", "internal/oauth/clientdoc", "internal/org", "internal/web"},
+	"internal/login/sso/saml": {},
+
+	"internal/login/sso": {"internal/audit", "internal/login", "internal/login/sso/saml", "internal/oauth/clientdoc", "internal/org", "internal/web"},
 
 	// Doors: they never know each other.
 	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/org", "internal/oauth/spec", "internal/web"},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/login/sso/saml"
 	"github.com/orielhq/oriel/internal/org"
 )
 
@@ -79,6 +80,20 @@ type NewProvider struct {
 func (g *Registry) AddOIDC(ctx context.Context, n NewProvider, by audit.Actor) (Provider, error) {
 	n.Settings.Issuer = strings.TrimSpace(n.Settings.Issuer)
 	return g.add(ctx, OIDC, n, n.ClientSecret, n.Settings.Issuer, by)
+}
+
+// AddSAML adds a SAML provider, from its metadata, and makes the key with
+// which Oriel signs requests and reads encrypted assertions.
+func (g *Registry) AddSAML(ctx context.Context, n NewProvider, by audit.Actor) (Provider, error) {
+	entity, err := saml.CheckMetadata([]byte(n.Settings.Metadata))
+	if err != nil {
+		return Provider{}, err
+	}
+	key, err := saml.NewKey(n.Name, g.now())
+	if err != nil {
+		return Provider{}, err
+	}
+	return g.add(ctx, SAML, n, key, entity, by)
 }
 
 func (g *Registry) add(ctx context.Context, kind Kind, n NewProvider, secret Secret, at string, by audit.Actor) (Provider, error) {
@@ -161,6 +176,29 @@ func (g *Registry) Remove(ctx context.Context, slug string, by audit.Actor) (End
 		return Ended{}, fmt.Errorf("remove %s: %w", slug, err)
 	}
 	return ended, nil
+}
+
+// SetMetadata replaces the metadata of a SAML provider.
+func (g *Registry) SetMetadata(ctx context.Context, slug, metadata string, by audit.Actor) error {
+	p, err := g.Provider(ctx, slug)
+	if err != nil {
+		return err
+	}
+	if p.Kind != SAML {
+		return fmt.Errorf("%s is not a SAML provider", slug)
+	}
+	entity, err := saml.CheckMetadata([]byte(metadata))
+	if err != nil {
+		return err
+	}
+	p.Settings.Metadata = metadata
+	if err := p.check(); err != nil {
+		return err
+	}
+	if err := g.store.UpdateProvider(ctx, p, g.event(by, audit.ProviderChanged, &p, "metadata of "+entity)); err != nil {
+		return fmt.Errorf("change %s: %w", slug, err)
+	}
+	return nil
 }
 
 // AddDomain gives a provider another e-mail domain.

@@ -73,6 +73,10 @@ func (s *Server) Routes() []web.Route {
 		{Pattern: "GET " + Path + "{provider}", Who: web.Anyone, Handler: s.Site.Page(s.start)},
 		{Pattern: "GET " + Path + "{provider}/callback", Who: web.Anyone, Handler: s.Site.Page(s.callback)},
 		{Pattern: "POST " + Path + "{provider}/backchannel", Who: web.Anyone, Handler: s.Site.API(s.backchannel)},
+		{Pattern: "GET " + Path + "{provider}/metadata", Who: web.Anyone, Handler: s.Site.Page(s.metadata)},
+		// Another site posts here by right; what it posts is signed, and bound
+		// to the browser.
+		{Pattern: "POST " + Path + "{provider}/acs", Who: web.Anyone, Handler: s.Site.WithBodyLimit(maxACSBytes).Page(s.acs)},
 		{Pattern: "GET " + Path + "{provider}/signed-out", Who: web.Anyone, Handler: s.Site.Page(s.signedOut)},
 	}
 }
@@ -92,6 +96,12 @@ func (s *Server) BackchannelURI(slug string) string {
 
 // SignedOutURI is where it sends somebody who signed out there.
 func (s *Server) SignedOutURI(slug string) string { return s.PublicURL + Path + slug + "/signed-out" }
+
+// EntityID is our name towards a SAML provider, and where our metadata is.
+func (s *Server) EntityID(slug string) string { return s.PublicURL + Path + slug + "/metadata" }
+
+// ACSURL is where a SAML provider sends its responses.
+func (s *Server) ACSURL(slug string) string { return s.PublicURL + Path + slug + "/acs" }
 
 // Offers implements login.Providers.
 func (s *Server) Offers(ctx context.Context) ([]login.Offer, error) {
@@ -174,6 +184,9 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) error {
 		hint = ""
 	}
 	f := flow{Provider: p.ID, Return: back.Path, Reauthenticate: back.Reauthenticate, Started: s.Now().UnixMilli()}
+	if p.Kind == SAML {
+		return s.startSAML(w, r, p, f)
+	}
 	return s.startOIDC(w, r, p, f, hint)
 }
 
