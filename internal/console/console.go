@@ -17,6 +17,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/login/sso"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	LogsURL string
 	Now     func() time.Time
 	Logger  *slog.Logger
+	// Providers are the identity providers; nil has no page about them.
+	Providers *sso.Server
 }
 
 // Console serves the pages. It is safe for concurrent use.
@@ -49,12 +52,12 @@ func New(c Config) (*Console, error) {
 
 // Routes returns the console's route table.
 func (c *Console) Routes() []web.Route {
-	return []web.Route{
+	return append([]web.Route{
 		c.page("GET /{$}", web.SignedIn, c.start),
 		c.page("GET /connections", web.SignedIn, c.connections),
 		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
 		c.form("POST /teams", web.Owner, c.createTeam),
-	}
+	}, c.providerRoutes()...)
 }
 
 // handler is a handler for somebody who is signed in.

@@ -232,7 +232,8 @@ func (s *Server) mount() error {
 		return err
 	}
 	con, err := console.New(console.Config{
-		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Now: s.Now, Logger: s.log,
+		Providers: providers,
+		Site:      site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Now: s.Now, Logger: s.log,
 		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath,
 	})
 	if err != nil {

@@ -611,6 +611,20 @@ func (db *DB) SignInOf(ctx context.Context, sessionHash string) (sso.Provider, [
 	return p, token, err
 }
 
+// CountSignIns implements sso.Store.
+func (db *DB) CountSignIns(ctx context.Context, id sso.ID) (sso.Ended, error) {
+	var e sso.Ended
+	err := db.read.QueryRowContext(ctx, `SELECT
+		(SELECT count(*) FROM sessions JOIN provider_sign_ins ON provider_sign_ins.session_hash = sessions.hash WHERE provider_sign_ins.provider_id = $1),
+		(SELECT count(*) FROM grants WHERE ended_at = 0 AND EXISTS (SELECT 1 FROM provider_sign_ins
+			WHERE provider_sign_ins.provider_id = $1 AND provider_sign_ins.person_id = grants.person_id AND provider_sign_ins.auth_time = grants.auth_time))`,
+		string(id)).Scan(&e.Sessions, &e.Connections)
+	if err != nil {
+		return e, fmt.Errorf("count sign-ins: %w", err)
+	}
+	return e, nil
+}
+
 // SweepSignIns implements sso.Store.
 func (db *DB) SweepSignIns(ctx context.Context, before time.Time) error {
 	return db.update(ctx, func(t *tx) error {

@@ -252,6 +252,8 @@ type SignedOutPage struct {
 	// Provider is the name of the identity provider where the person is still
 	// signed in, ProviderURL where that ends; "" for none.
 	Provider, ProviderURL string
+	// There says that the person comes back from having signed out there.
+	There bool
 }
 
 func (p SignInPage) frame() frame { return frame{Name: "signin", Title: "Sign in"} }
@@ -319,9 +321,11 @@ func NewPages() (*Pages, error) {
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
 			return formField{label, name, kind, value, auto, hint, problem}
 		},
-		"autosubmit": autoSubmitScript,
-		"formaction": formAction,
-		"problem":    func(errs map[string]string, field string) string { return errs[field] },
+		"entry":        newEntry,
+		"providerform": newProviderForm,
+		"autosubmit":   autoSubmitScript,
+		"formaction":   formAction,
+		"problem":      func(errs map[string]string, field string) string { return errs[field] },
 	}
 	for _, page := range []Page{
 		SignInPage{},
@@ -339,6 +343,7 @@ func NewPages() (*Pages, error) {
 		DeviceDonePage{},
 		HomePage{},
 		HandOverPage{},
+		ProvidersPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

@@ -165,6 +165,23 @@ var pages = map[string]Page{
 	"handover": HandOverPage{
 		Title: "Going to Okta", URL: "https://okta.example/sso?a='(1)", Source: "https://okta.example", Fields: []FormField{{"SAMLRequest", "PHNhbWw+"}, {"RelayState", "abc"}},
 	},
+	"signedout_there": SignedOutPage{Provider: "Okta", There: true},
+	"providers_empty": ProvidersPage{Account: ada},
+	"providers": ProvidersPage{
+		Account: ada, Notice: "Okta is added.", Teams: []Choice{{"shop", "Web Shop"}}, Roles: []string{"viewer", "admin"}, BreakGlass: []string{"Ada Lovelace"},
+		Providers: []ProviderItem{
+			{
+				Slug: "okta", Name: "Okta", Kind: "OpenID Connect", Enabled: true, CreateAccounts: true, At: "https://example.okta.com", Domains: []ProviderDomain{{"example.com", true}, {"example.org", false}},
+				Copy: []CopyItem{{"Redirect URI", "https://oriel.example/login/sso/okta/callback"}}, Rules: []ProviderRule{{"<eng>", "shop", "viewer"}}, Ends: "3 sessions and 5 connections end at once.",
+				Group: "leads", Error: "There is no such role.",
+			},
+			{Slug: "corp", Name: "Corp", Kind: "SAML 2.0", At: "https://corp.example/metadata", Domains: []ProviderDomain{{"corp.example", false}}, Copy: []CopyItem{{"Entity id", "https://oriel.example/login/sso/corp/metadata"}}},
+		},
+	},
+	"providers_errors": ProvidersPage{
+		Account: ada, New: NewProviderForm{Kind: "saml", Name: "Corp", Domains: "nonsense", Metadata: "<x>", AllowPrivate: true},
+		Errors: map[string]string{"domains": "It is no domain.", "metadata": "It cannot be read."},
+	},
 	"signedout_provider": SignedOutPage{Provider: "Okta", ProviderURL: "https://okta.example/logout?client_id=1&id_token_hint=2"},
 	"logout_anonymous":   LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
 }

@@ -205,3 +205,51 @@ func TestSignOutAtTheProvider(t *testing.T) {
 	}
 	calm(t, b)
 }
+
+// TestProvidersPage: an owner adds a provider on its page, and people sign in with it.
+func TestProvidersPage(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]testenv.BrowserOption{
+		"light": nil, "dark": {testenv.Dark(), testenv.WithoutJavaScript()}, "narrow": {testenv.Narrow()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := testenv.StartOriel(t)
+			o.AdminInput(testenv.Password+"\n", "user", "add", "--email", email, "--name", "Ada Lovelace", "--owner", "--password-stdin")
+			o.AddTeam("web-shop", "Web Shop")
+			idp := o.StartOIDC(t, "corporate-login")
+			b := testenv.NewBrowser(t, opts...)
+			b.Open(o.URL)
+			b.SignIn(email)
+			b.Follow("Identity providers")
+			b.ExpectText("There is no identity provider yet")
+			b.Picture("providers-empty-" + name)
+			b.Unfold("OpenID Connect (Okta, Microsoft Entra ID, Google Workspace, Keycloak)")
+			b.Fill("Name", "Corporate login")
+			b.Fill("E-mail domains", "example.com")
+			b.Fill("Issuer", idp.Issuer)
+			b.Fill("Client id", "oriel")
+			b.Fill("Client secret", testenv.IDPSecret)
+			b.Press("Add provider")
+			b.ExpectText("it must be https") // beside the field; the form stays filled in
+			b.Picture("providers-wrong-" + name)
+			b.Unfold("More settings")
+			b.Choose("It may be at a private address (self-hosted)")
+			b.Fill("Client secret", testenv.IDPSecret)
+			b.Press("Add provider")
+			b.ExpectText("Corporate login is added")
+			b.ExpectText(o.URL + "/login/sso/corporate-login/callback")
+			b.Fill("Group", "engineering")
+			b.Press("Add mapping")
+			b.ExpectText("Members of engineering have the role viewer in web-shop")
+			b.Picture("providers-" + name)
+
+			person := testenv.NewBrowser(t)
+			person.Open(o.URL + "/connections")
+			person.Follow("Sign in with Corporate login")
+			corporate(person, "ada", false)
+			person.ExpectHeading("Connections")
+			calm(t, b)
+		})
+	}
+}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/login/sso/saml"
 	"github.com/orielhq/oriel/internal/org"
 )
 
@@ -44,6 +45,7 @@ var (
 	ErrDomainTaken    = errors.New("the domain belongs to another identity provider")
 	ErrDomainNotFound = errors.New("no identity provider has this domain")
 	ErrRuleNotFound   = errors.New("no such mapping")
+	ErrGroupName      = errors.New("a group needs a name, exactly as the provider writes it")
 	ErrRuleExists     = errors.New("this mapping is there already")
 	ErrTokenUsed      = errors.New("the token or assertion was used before")
 	ErrLinkNotFound   = errors.New("the person is linked to nobody at an identity provider")
@@ -103,6 +105,15 @@ type Settings struct {
 	// came from, "" for a file.
 	Metadata    string `json:"metadata,omitempty"`
 	MetadataURL string `json:"metadata_url,omitempty"`
+}
+
+// EntityID returns the name of a SAML provider, "" for none.
+func (s *Settings) EntityID() string {
+	entity, err := saml.CheckMetadata([]byte(s.Metadata))
+	if err != nil {
+		return ""
+	}
+	return entity
 }
 
 // DefaultGroupClaim is the usual name of the claim that lists groups.
@@ -213,17 +224,36 @@ const (
 	maxIssuerBytes   = 1024
 )
 
+// FieldError says which part of a new provider is wrong: slug, name, domains,
+// client_id, issuer or metadata.
+type FieldError struct {
+	Field string
+	Err   error
+}
+
+func (e *FieldError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+func wrong(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &FieldError{field, err}
+}
+
 // check refuses settings that could not work or could not be relied on.
 func (p *Provider) check() error {
-	if _, err := org.ParseSlug(p.Slug); err != nil {
-		return err
-	}
 	name := strings.TrimSpace(p.Name)
 	if name == "" || len([]rune(name)) > 60 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return errors.New("an identity provider needs a name of 1 to 60 characters: people read it on a button")
+		return wrong("name", errors.New("an identity provider needs a name of 1 to 60 characters: people read it on a button"))
+	}
+	if _, err := org.ParseSlug(p.Slug); err != nil {
+		return wrong("slug", err)
 	}
 	if len(p.Domains) == 0 {
-		return errors.New("an identity provider needs at least one e-mail domain: it speaks for the people of its domains only")
+		return wrong("domains", errors.New("an identity provider needs at least one e-mail domain: it speaks for the people of its domains only"))
 	}
 	s := &p.Settings
 	for _, claim := range []string{s.GroupClaim, s.SubjectClaim, s.EmailClaim} {
@@ -234,12 +264,12 @@ func (p *Provider) check() error {
 	switch p.Kind {
 	case OIDC:
 		if s.ClientID == "" {
-			return errors.New("a client id is required: the provider gives it to you when you register Oriel there")
+			return wrong("client_id", errors.New("a client id is required: the provider gives it to you when you register Oriel there"))
 		}
-		return checkProviderURL("issuer", s.Issuer, s.AllowPrivate)
+		return wrong("issuer", checkProviderURL("issuer", s.Issuer, s.AllowPrivate))
 	case SAML:
 		if len(s.Metadata) > maxMetadataBytes {
-			return fmt.Errorf("the metadata is longer than %d bytes", maxMetadataBytes)
+			return wrong("metadata", fmt.Errorf("the metadata is longer than %d bytes", maxMetadataBytes))
 		}
 		return nil
 	}
@@ -255,7 +285,7 @@ func checkProviderURL(what, s string, private bool) error {
 	host := u.Hostname()
 	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback || !private) {
-		return fmt.Errorf("%s %q: it must be https (or, with --allow-private, http on this computer)", what, s)
+		return fmt.Errorf("%s %q: it must be https, or http on this computer where private addresses are allowed", what, s)
 	}
 	return nil
 }
@@ -369,6 +399,8 @@ type Store interface {
 	// SignInOf returns the provider that a browser session came from and the
 	// sealed ID token of the sign-in. Errors: ErrNotFound.
 	SignInOf(ctx context.Context, sessionHash string) (Provider, []byte, error)
+	// CountSignIns says what would end with all sign-ins of a provider.
+	CountSignIns(ctx context.Context, id ID) (Ended, error)
 	// SweepSignIns forgets sign-ins from which nothing lives any more.
 	SweepSignIns(ctx context.Context, before time.Time) error
 }

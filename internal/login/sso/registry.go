@@ -87,7 +87,7 @@ func (g *Registry) AddOIDC(ctx context.Context, n NewProvider, by audit.Actor) (
 func (g *Registry) AddSAML(ctx context.Context, n NewProvider, by audit.Actor) (Provider, error) {
 	entity, err := saml.CheckMetadata([]byte(n.Settings.Metadata))
 	if err != nil {
-		return Provider{}, err
+		return Provider{}, wrong("metadata", err)
 	}
 	key, err := saml.NewKey(n.Name, g.now())
 	if err != nil {
@@ -104,7 +104,7 @@ func (g *Registry) add(ctx context.Context, kind Kind, n NewProvider, secret Sec
 	for _, text := range n.Domains {
 		d, err := ParseDomain(text)
 		if err != nil {
-			return Provider{}, err
+			return Provider{}, wrong("domains", err)
 		}
 		if !slices.Contains(p.Domains, Domain{Name: d}) {
 			p.Domains = append(p.Domains, Domain{Name: d})
@@ -115,7 +115,13 @@ func (g *Registry) add(ctx context.Context, kind Kind, n NewProvider, secret Sec
 	}
 	p.Sealed = g.seal(secret, string(p.ID))
 	ev := g.event(by, audit.ProviderAdded, &p, fmt.Sprintf("%s (%s) at %s, for %s", p.Name, kind, at, strings.Join(domainNames(p.Domains), ", ")))
-	if err := g.store.CreateProvider(ctx, p, ev); err != nil {
+	err := g.store.CreateProvider(ctx, p, ev)
+	switch {
+	case errors.Is(err, ErrSlugTaken):
+		return Provider{}, wrong("slug", err)
+	case errors.Is(err, ErrDomainTaken):
+		return Provider{}, wrong("domains", err)
+	case err != nil:
 		return Provider{}, fmt.Errorf("add %s: %w", p.Slug, err)
 	}
 	return p, nil
@@ -144,6 +150,11 @@ func (g *Registry) Provider(ctx context.Context, slug string) (Provider, error) 
 
 // Providers lists the providers by name.
 func (g *Registry) Providers(ctx context.Context) ([]Provider, error) { return g.store.Providers(ctx) }
+
+// CountSignIns says what would end if a provider were switched off.
+func (g *Registry) CountSignIns(ctx context.Context, p Provider) (Ended, error) {
+	return g.store.CountSignIns(ctx, p.ID)
+}
 
 // SetEnabled lets people sign in through a provider, or not any more; then
 // the sessions and connections that came from it end.
@@ -280,7 +291,7 @@ func (g *Registry) rule(ctx context.Context, slug string, r Rule) (Provider, Rul
 	}
 	r.Group = strings.TrimSpace(r.Group)
 	if r.Group == "" || len(r.Group) > maxGroupBytes {
-		return p, r, fmt.Errorf("a group needs a name of up to %d bytes, exactly as the provider writes it", maxGroupBytes)
+		return p, r, fmt.Errorf("%w, of up to %d bytes", ErrGroupName, maxGroupBytes)
 	}
 	t, err := g.directory.Team(ctx, r.Team)
 	r.TeamID = t.ID

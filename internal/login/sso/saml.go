@@ -215,6 +215,11 @@ func (p *Provider) samlGroups(a saml.Assertion) []string {
 	return nil
 }
 
+// FetchMetadata gets a SAML provider's metadata as sign-ins would reach it.
+func (s *Server) FetchMetadata(ctx context.Context, address string, private bool) (string, error) {
+	return FetchMetadata(ctx, s.Network, address, private)
+}
+
 // FetchMetadata gets a SAML provider's metadata; private lets it be at a
 // private address.
 func FetchMetadata(ctx context.Context, network clientdoc.Network, address string, private bool) (string, error) {

@@ -264,8 +264,12 @@ func hashOf(parts ...string) string {
 }
 
 // signedOut is where a provider sends somebody who signed out there.
-func (s *Server) signedOut(w http.ResponseWriter, _ *http.Request) error {
-	return s.Site.Render(w, http.StatusOK, web.SignedOutPage{})
+func (s *Server) signedOut(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.provider(r, OIDC)
+	if err != nil {
+		return err
+	}
+	return s.Site.Render(w, http.StatusOK, web.SignedOutPage{Provider: p.Name, There: true})
 }
 
 // SignOutURL implements login.Providers (OpenID Connect RP-Initiated Logout
