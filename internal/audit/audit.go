@@ -71,6 +71,21 @@ const (
 	RecoveryCodeUsed  Kind = "recovery_code.used"
 	PolicySet         Kind = "policy.set"
 
+	ProviderAdded    Kind = "provider.added"
+	ProviderChanged  Kind = "provider.changed"
+	ProviderEnabled  Kind = "provider.enabled"
+	ProviderDisabled Kind = "provider.disabled"
+	ProviderRemoved  Kind = "provider.removed"
+	ProviderMapped   Kind = "provider.mapped"
+	ProviderUnmapped Kind = "provider.unmapped"
+	ProviderLogout   Kind = "provider.logout"
+	SSOOnlySet       Kind = "domain.sso_only"
+	SSOOnlyLifted    Kind = "domain.passwords_allowed"
+	BreakGlassSet    Kind = "break_glass.given"
+	BreakGlassTaken  Kind = "break_glass.taken"
+	IdentityLinked   Kind = "identity.linked"
+	IdentityUnlinked Kind = "identity.unlinked"
+
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
 )

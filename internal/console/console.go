@@ -18,6 +18,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/login/sso"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/web"
 )
@@ -36,6 +37,8 @@ type Config struct {
 	LogsURL string
 	Now     func() time.Time
 	Logger  *slog.Logger
+	// Providers are the identity providers; nil has no page about them.
+	Providers *sso.Server
 }
 
 // Console serves the pages. It is safe for concurrent use.
@@ -58,7 +61,7 @@ func (c *Console) Routes() []web.Route {
 		c.form("POST /teams", web.Owner, c.createTeam),
 		c.page("GET /audit", web.Owner, c.auditLog),
 		c.page("GET /audit/export", web.Owner, c.exportAudit),
-	}, c.securityRoutes(), c.policyRoutes())
+	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes())
 }
 
 // handler is a handler for somebody who is signed in.

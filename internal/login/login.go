@@ -62,6 +62,13 @@ type SessionState struct {
 	// Demanded is what the organization demands of sign-ins now. Stores fill
 	// it in; CreateSession does not look at it.
 	Demanded org.MFA
+	// Continues says that the session goes on from the one that it replaces:
+	// it came from the same identity provider, if that came from one. It is
+	// written only.
+	Continues bool
+	// Upstream says which identity provider the sign-in came from, nil for
+	// none. It is written only.
+	Upstream *Upstream
 }
 
 // Store keeps browser sessions and the owner link. Implementations are safe
@@ -122,6 +129,8 @@ type Config struct {
 	PublicURL string
 	Now       func() time.Time
 	Logger    *slog.Logger
+	// Providers are the organization's identity providers; nil for none.
+	Providers Providers
 }
 
 // Desk signs people in and out. It is safe for concurrent use.

@@ -80,6 +80,13 @@ func (d *Desk) signInByPasskey(w http.ResponseWriter, r *http.Request) error {
 		if !p.Active() || p.Service {
 			err = fmt.Errorf("%w: the account is disabled", mfa.ErrPasskey)
 		}
+		mustGoHome, homeErr := d.passwordRefused(ctx, p.Email)
+		if homeErr != nil {
+			return homeErr
+		}
+		if err == nil && mustGoHome {
+			err = fmt.Errorf("%w: the domain signs in at its identity provider", mfa.ErrPasskey)
+		}
 	}
 	if problem := wrongFactor(err); problem != "" {
 		ev := audit.Event{At: d.Now(), Actor: stranger, Kind: audit.SignInRefused, Target: string(got.Factor.Person), Detail: "passkey: " + err.Error()}

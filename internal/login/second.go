@@ -62,6 +62,8 @@ type proof struct {
 	at  time.Time
 	// partial says that a factor is waited for.
 	partial bool
+	// continues says that it adds to what the browser's session had.
+	continues bool
 }
 
 // and returns the proof with another factor.
@@ -176,7 +178,7 @@ func (d *Desk) halfway(r *http.Request, st returnStep) (halfway, error) {
 	if err != nil {
 		return halfway{}, err
 	}
-	return d.with(r.Context(), p, proof{amr: s.AMR, at: s.AuthTime, partial: s.Partial}, st)
+	return d.with(r.Context(), p, proof{amr: s.AMR, at: s.AuthTime, partial: s.Partial, continues: true}, st)
 }
 
 // atSecond is what both pages of the second step begin with. It returns false

@@ -126,7 +126,7 @@ func (d *Desk) begin(w http.ResponseWriter, r *http.Request, p org.Person, prove
 	id := newSessionID()
 	s := SessionState{
 		Hash: hashOf(id), Person: p.ID, AuthTime: proved.at, AMR: proved.amr, ACR: acrOf(proved.amr),
-		CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(SessionAbsolute), Partial: proved.partial,
+		CreatedAt: now, LastUsed: now, ExpiresAt: now.Add(SessionAbsolute), Partial: proved.partial, Continues: proved.continues,
 	}
 	ev := audit.Event{At: now, Actor: d.actor(p.ID, r), Kind: audit.SignedIn, Target: string(p.ID), Detail: how}
 	if proved.partial {

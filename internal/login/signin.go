@@ -62,9 +62,11 @@ func (d *Desk) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil && !errors.Is(err, ErrNoSession):
 		return err
 	}
-	return d.renderSignIn(r.Context(), w, http.StatusOK, web.SignInPage{
-		Step: token, Email: st.LoginHint, Reauthenticate: err == nil,
-	})
+	page := web.SignInPage{Step: token, Email: st.LoginHint, Reauthenticate: err == nil}
+	if err := d.addOffers(r.Context(), &page); err != nil {
+		return err
+	}
+	return d.renderSignIn(r.Context(), w, http.StatusOK, page)
 }
 
 // renderSignIn shows the sign-in page, with a question for a passkey where
@@ -87,7 +89,20 @@ func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := web.SignInPage{Step: token, Email: r.PostForm.Get("email"), Reauthenticate: st.Reauthenticate}
+	if err := d.addOffers(r.Context(), &page); err != nil {
+		return err
+	}
 	password := org.Password(r.PostForm.Get("password"))
+	home, hasHome, err := d.home(r.Context(), page.Email)
+	if err != nil {
+		return err
+	}
+	if hasHome {
+		page.Home = web.Link{Text: home.Name, URL: offerURL(home, token, page.Email)}
+		if password == "" {
+			return d.Site.Render(w, http.StatusOK, web.HomePage{Provider: page.Home})
+		}
+	}
 	if page.Email == "" || password == "" {
 		page.Error = "Type your e-mail address and your password."
 		return d.renderSignIn(r.Context(), w, http.StatusUnprocessableEntity, page)
@@ -105,7 +120,14 @@ func (d *Desk) signIn(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Retry-After", fmt.Sprintf("%.0f", seconds))
 		return d.renderSignIn(r.Context(), w, http.StatusTooManyRequests, page)
 	}
+	mustGoHome, err := d.passwordRefused(r.Context(), email)
+	if err != nil {
+		return err
+	}
 	p, err := d.authenticate(r.Context(), email, password)
+	if err == nil && mustGoHome {
+		err = &refusedError{p.ID, "passwords are refused for the domain"}
+	}
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		ev := audit.Event{
 			At: d.Now(), Actor: audit.Actor{Kind: audit.ByPerson, Address: d.Site.ClientAddress(r).String()},
@@ -217,6 +239,10 @@ func (d *Desk) signOut(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadForm(r); err != nil {
 		return err
 	}
+	provider, elsewhere, err := d.signOutURL(r)
+	if err != nil {
+		return err
+	}
 	if err := d.end(w, r); err != nil {
 		return err
 	}
@@ -227,7 +253,7 @@ func (d *Desk) signOut(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/login?step="+token, http.StatusSeeOther)
 		return nil
 	}
-	return d.Site.Render(w, http.StatusOK, web.SignedOutPage{})
+	return d.Site.Render(w, http.StatusOK, web.SignedOutPage{Provider: provider, ProviderURL: elsewhere})
 }
 
 // inWords says a duration of whole seconds as people do.

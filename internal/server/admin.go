@@ -9,6 +9,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/login/sso"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/scim"
 	"github.com/orielhq/oriel/internal/store"
@@ -21,8 +22,9 @@ type Admin struct {
 	Directory *org.Directory
 	Authority *grant.Authority
 	// SCIM keeps the tokens of identity providers that provision.
-	SCIM scim.TokenStore
-	db   *store.DB
+	SCIM      scim.TokenStore
+	Providers *sso.Registry
+	db        *store.DB
 }
 
 // OpenAdmin opens the store of a data directory. Close it after use.
@@ -55,7 +57,12 @@ func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	return &Admin{Directory: org.NewDirectory(db, time.Now), Authority: authority, SCIM: db, db: db}, nil
+	directory := org.NewDirectory(db, time.Now)
+	providers, err := sso.NewRegistry(db, directory, master.Derive(providerSecrets), time.Now)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return &Admin{Directory: directory, Authority: authority, SCIM: db, Providers: providers, db: db}, nil
 }
 
 // Close closes the store.

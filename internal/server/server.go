@@ -207,13 +207,19 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
+	providers, err := s.providers(site)
+	if err != nil {
+		return err
+	}
 	s.desk, err = login.New(login.Config{
-		Store: s.db, People: s.db, Directory: s.directory, Factors: factors, Site: site, Key: s.authority.Master.Derive("signed steps"),
+		Store: s.db, People: s.db, Directory: s.directory, Factors: factors, Providers: providers,
+		Site: site, Key: s.authority.Master.Derive("signed steps"),
 		PublicURL: s.public.String(), Now: s.Now, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
+	providers.Attach(s.desk)
 	resources := spec.NewResources(s.public)
 	documents, err := clientdoc.New(clientdoc.Config{Store: s.db, Now: s.Now, Network: s.Network})
 	if err != nil {
@@ -232,7 +238,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	con, err := console.New(console.Config{
-		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Now: s.Now, Logger: s.log,
+		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
 		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath,
 	})
 	if err != nil {
@@ -266,6 +272,7 @@ func (s *Server) mount() error {
 	}
 	s.routes = append(s.routes, site.AssetRoutes()...)
 	s.routes = append(s.routes, s.desk.Routes()...)
+	s.routes = append(s.routes, providers.Routes()...)
 	s.routes = append(s.routes, as.Routes()...)
 	s.routes = append(s.routes, con.Routes()...)
 	s.routes = append(s.routes, mcp.Routes()...)
@@ -380,6 +387,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.db.SweepGrants(ctx, now.Add(-sweepAge), s.authority.Lifetimes),
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
 			s.db.SweepChallenges(ctx, now),
+			s.db.SweepSignIns(ctx, now.Add(-changesAge)),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "sweep failed", "err", err)

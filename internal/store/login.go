@@ -22,6 +22,14 @@ func (db *DB) CreateSession(ctx context.Context, s login.SessionState, replaces 
 		return fmt.Errorf("encode amr: %w", err)
 	}
 	return db.update(ctx, func(t *tx) error {
+		if s.Continues {
+			// Beside what is there: connections made before hang on that.
+			if _, err := t.exec(`INSERT INTO provider_sign_ins (session_hash, provider_id, subject, sid, person_id, auth_time, created_at, id_token)
+				SELECT $1, provider_id, subject, sid, person_id, $2, $3, id_token FROM provider_sign_ins WHERE session_hash = $4 AND person_id = $5`,
+				s.Hash, millis(s.AuthTime), millis(s.CreatedAt), replaces, string(s.Person)); err != nil {
+				return fmt.Errorf("carry on the sign-in: %w", err)
+			}
+		}
 		if _, err := t.exec("DELETE FROM sessions WHERE hash = $1", replaces); err != nil {
 			return fmt.Errorf("replace session: %w", err)
 		}
@@ -29,6 +37,11 @@ func (db *DB) CreateSession(ctx context.Context, s login.SessionState, replaces 
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			s.Hash, string(s.Person), millis(s.AuthTime), string(amr), s.ACR, millis(s.CreatedAt), millis(s.LastUsed), millis(s.ExpiresAt), s.Partial); err != nil {
 			return fmt.Errorf("insert session: %w", err)
+		}
+		if s.Upstream != nil {
+			if err := t.insertSignIn(s); err != nil {
+				return err
+			}
 		}
 		return t.record(ev)
 	})

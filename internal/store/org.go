@@ -270,6 +270,9 @@ func (db *DB) SetMember(ctx context.Context, team org.TeamID, person org.PersonI
 			string(team), string(person), string(list)); err != nil {
 			return fmt.Errorf("set member: %w", err)
 		}
+		if err := t.forgetGiven(team, person); err != nil {
+			return err
+		}
 		if err := t.change(access.MemberChanged, string(person), ev.At); err != nil {
 			return err
 		}
@@ -286,6 +289,9 @@ func (db *DB) RemoveMember(ctx context.Context, team org.TeamID, person org.Pers
 		}
 		if n == 0 {
 			return org.ErrNotMember
+		}
+		if err := t.forgetGiven(team, person); err != nil {
+			return err
 		}
 		if err := t.membershipChanged(ev.At, person); err != nil {
 			return err

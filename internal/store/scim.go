@@ -268,6 +268,11 @@ func (t *tx) deletePerson(id org.PersonID, at time.Time) error {
 		"DELETE FROM members WHERE person_id = $1",
 		"DELETE FROM group_members WHERE person_id = $1",
 		"DELETE FROM scim_users WHERE person_id = $1",
+		"DELETE FROM factors WHERE person_id = $1",
+		"DELETE FROM recovery_codes WHERE person_id = $1",
+		"DELETE FROM linked_identities WHERE person_id = $1",
+		"DELETE FROM given_roles WHERE person_id = $1",
+		"DELETE FROM provider_sign_ins WHERE person_id = $1",
 	} {
 		if _, err := t.exec(text, string(id)); err != nil {
 			return fmt.Errorf("delete person: %w", err)

@@ -56,6 +56,11 @@ type SignInPage struct {
 	Notice string
 	// Passkey asks for a passkey in place of both where its Options are not "".
 	Passkey PasskeyAsk
+	// Providers begin a sign-in at an identity provider.
+	Providers []Link
+	// Home is the identity provider of the domain that was typed, without a
+	// URL for none.
+	Home Link
 }
 
 // SetupPage creates the first owner.
@@ -255,7 +260,13 @@ type EndedConnection struct {
 }
 
 // SignedOutPage says that the session is over.
-type SignedOutPage struct{}
+type SignedOutPage struct {
+	// Provider is the name of the identity provider where the person is still
+	// signed in, ProviderURL where that ends; "" for none.
+	Provider, ProviderURL string
+	// There says that the person comes back from having signed out there.
+	There bool
+}
 
 func (p SignInPage) frame() frame { return frame{Name: "signin", Title: "Sign in"} }
 func (p SetupPage) frame() frame  { return frame{Name: "setup", Title: "Create the owner account"} }
@@ -328,9 +339,11 @@ func NewPages() (*Pages, error) {
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
 			return formField{label, name, kind, value, auto, hint, problem}
 		},
-		"autosubmit": autoSubmitScript,
-		"formaction": formAction,
-		"problem":    func(errs map[string]string, field string) string { return errs[field] },
+		"entry":        newEntry,
+		"providerform": newProviderForm,
+		"autosubmit":   autoSubmitScript,
+		"formaction":   formAction,
+		"problem":      func(errs map[string]string, field string) string { return errs[field] },
 	}
 	for _, page := range []Page{
 		SignInPage{},
@@ -355,6 +368,9 @@ func NewPages() (*Pages, error) {
 		SecurityPage{},
 		ConfirmPage{},
 		PoliciesPage{},
+		HomePage{},
+		HandOverPage{},
+		ProvidersPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

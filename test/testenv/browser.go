@@ -363,3 +363,10 @@ func Call[P, R any](b *Browser, c cdp.Command[P, R], params P) R {
 	}
 	return r
 }
+
+// Unfold opens what is folded under a summary.
+func (b *Browser) Unfold(summary string) {
+	b.t.Helper()
+	sel := chromedp.Search(fmt.Sprintf(`//summary[normalize-space(.)="%s"]`, summary))
+	do(b, "summary "+summary, chromedp.Steps(chromedp.WaitVisible(sel), chromedp.Click(sel)))
+}
