@@ -27,6 +27,7 @@ type cli struct {
 	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
 	Role       roleCommand       `cmd:"" help:"Roles of a team and their permissions: set, list."`
 	Group      groupCommand      `cmd:"" help:"Groups of people and the roles that they give: add, list, remove, member, grant, revoke."`
+	Access     accessCommand     `cmd:"" help:"What somebody may do in a team, and why: explain."`
 	Key        keyCommand        `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
 	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
 	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`

@@ -35,7 +35,7 @@ func Restrict(roles []org.Role, p org.Permission) (r telemetry.Restriction, ok b
 	slices.Sort(r.Hidden)
 	var scopes []*telemetry.Filter
 	for _, role := range giving {
-		if role.DataScope == nil || !slices.ContainsFunc(role.DataScope.Names(), func(name string) bool { return telemetry.Hides(r.Hidden, name) }) {
+		if role.DataScope == nil || !namesHidden(role.DataScope, r.Hidden) {
 			scopes = append(scopes, role.DataScope)
 		}
 	}

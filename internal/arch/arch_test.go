@@ -18,7 +18,7 @@ const module = "github.com/orielhq/oriel/"
 // mayImport is the package map of docs/architecture.md: what each package of
 // ours may import of ours. Tests may import more.
 var mayImport = map[string][]string{
-	"cmd/oriel": {"internal/config", "internal/server", "internal/org", "internal/grant", "internal/audit", "internal/ingest/logfile", "internal/login/sso", "internal/quiet", "internal/scim"},
+	"cmd/oriel": {"internal/access", "internal/config", "internal/server", "internal/org", "internal/grant", "internal/audit", "internal/ingest/logfile", "internal/login/sso", "internal/quiet", "internal/scim"},
 
 	// Words: they know nobody.
 	"internal/audit":      {},

@@ -30,6 +30,37 @@ func Permissions() []Permission {
 	return []Permission{LogsRead, SpansRead, MetricsRead, AlertsRead, AlertsWrite, AnnotationsWrite, TeamAdmin}
 }
 
+// ReadsTelemetry says whether the permission shows telemetry, so that data
+// scopes, hidden fields and look-backs narrow it.
+func (p Permission) ReadsTelemetry() bool {
+	switch p {
+	case LogsRead, SpansRead, MetricsRead, AlertsRead:
+		return true
+	}
+	return false
+}
+
+// Words says what the permission lets somebody do, as in "may …".
+func (p Permission) Words() string {
+	switch p {
+	case LogsRead:
+		return "read logs"
+	case SpansRead:
+		return "read traces"
+	case MetricsRead:
+		return "read metrics"
+	case AlertsRead:
+		return "read alerts"
+	case AlertsWrite:
+		return "change alerts"
+	case AnnotationsWrite:
+		return "write annotations"
+	case TeamAdmin:
+		return "administer the team"
+	}
+	return string(p)
+}
+
 // ParsePermissions reads a comma-separated list of permissions.
 func ParsePermissions(s string) ([]Permission, error) {
 	var out []Permission

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/grant"
@@ -67,6 +68,19 @@ func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin
 
 // Close closes the store.
 func (a *Admin) Close() error { return a.db.Close() }
+
+// Explain says what a person may do in a team, and why.
+func (a *Admin) Explain(ctx context.Context, email, slug string) (access.Explanation, error) {
+	person, err := a.Directory.PersonByEmail(ctx, email)
+	if err != nil {
+		return access.Explanation{}, err
+	}
+	team, err := a.Directory.Team(ctx, slug)
+	if err != nil {
+		return access.Explanation{}, err
+	}
+	return access.Explain(ctx, a.Directory, a.Authority, person, team, time.Now())
+}
 
 // Events reads the audit log, oldest first; with a limit, the newest so many.
 func (a *Admin) Events(ctx context.Context, f audit.Filter) ([]audit.Entry, error) {

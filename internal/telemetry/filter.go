@@ -145,6 +145,29 @@ func Union(filters ...*Filter) *Filter {
 	return newFilter(newAny(nodes))
 }
 
+// Intersection returns a filter that matches what each of the filters matches.
+// A nil filter hides nothing and makes no difference; nil is returned where
+// all are.
+func Intersection(filters ...*Filter) *Filter {
+	var nodes []Node
+	for _, f := range filters {
+		switch {
+		case f == nil:
+		case f.root == nil:
+			return &Filter{}
+		case !slices.ContainsFunc(nodes, func(n Node) bool { return nodeText(n) == f.text }):
+			nodes = append(nodes, f.root)
+		}
+	}
+	switch len(nodes) {
+	case 0:
+		return nil
+	case 1:
+		return newFilter(nodes[0])
+	}
+	return newFilter(newAll(nodes))
+}
+
 // String returns the filter's canonical text, which parses to an equal filter
 // unless a Union made it longer than ParseFilter accepts.
 func (f *Filter) String() string { return f.text }

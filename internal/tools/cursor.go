@@ -108,9 +108,11 @@ func (c *call) cursorMAC(content []byte) []byte {
 	part([]byte(c.caller.Person().ID))
 	part([]byte(c.caller.Grant()))
 	part([]byte(c.caller.Team().ID))
-	for _, p := range readsTelemetry {
-		part([]byte(p))
-		part([]byte(viewText(c, p)))
+	for _, p := range org.Permissions() {
+		if p.ReadsTelemetry() {
+			part([]byte(p))
+			part([]byte(viewText(c, p)))
+		}
 	}
 	part(c.question())
 	part(content)
@@ -121,7 +123,7 @@ func (c *call) cursorMAC(content []byte) []byte {
 func viewText(c *call, p org.Permission) string {
 	v := c.caller.View(p)
 	tenant, ok := v.Tenant()
-	return fmt.Sprint(tenant, ok, v.LookBack(), v.Filter() != nil, c.caller.DataScope(p))
+	return fmt.Sprint(tenant, ok, v.LookBack(), v.Filter() != nil, c.caller.DataScope(p), v.Hidden())
 }
 
 // question is the arguments that must not change from page to page.

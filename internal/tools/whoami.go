@@ -13,20 +13,6 @@ import (
 // maxNameBytes bounds the names of people, teams and clients in an answer.
 const maxNameBytes = 200
 
-// plainWords says what a permission lets somebody do.
-var plainWords = map[org.Permission]string{
-	org.LogsRead:         "read logs",
-	org.SpansRead:        "read traces",
-	org.MetricsRead:      "read metrics",
-	org.AlertsRead:       "read alerts",
-	org.AlertsWrite:      "change alerts",
-	org.AnnotationsWrite: "write annotations",
-	org.TeamAdmin:        "administer the team",
-}
-
-// readsTelemetry are the permissions that a data scope narrows.
-var readsTelemetry = []org.Permission{org.LogsRead, org.SpansRead, org.MetricsRead, org.AlertsRead}
-
 func newWhoami() *Tool {
 	return &Tool{
 		Name: "whoami", Title: "Who am I",
@@ -55,9 +41,9 @@ func whoami(_ context.Context, call *call) (Result, error) {
 		_, usable := access.ScopeFor(p)
 		switch {
 		case c.May(p):
-			may = append(may, fmt.Sprintf("%s (%s)", plainWords[p], p))
+			may = append(may, fmt.Sprintf("%s (%s)", p.Words(), p))
 		case !usable && c.HasPermission(p):
-			console = append(console, fmt.Sprintf("%s (%s)", plainWords[p], p))
+			console = append(console, fmt.Sprintf("%s (%s)", p.Words(), p))
 		}
 	}
 	if len(may) == 0 {
@@ -66,14 +52,14 @@ func whoami(_ context.Context, call *call) (Result, error) {
 	line("may", "%s", strings.Join(may, ", "))
 	for _, p := range org.Permissions() {
 		if _, usable := access.ScopeFor(p); usable && !c.May(p) {
-			line("withheld", "%s (%s): %s", plainWords[p], p, whyWithheld(c, p))
+			line("withheld", "%s (%s): %s", p.Words(), p, whyWithheld(c, p))
 		}
 	}
 	if len(console) > 0 {
 		line("only in the console", "%s", strings.Join(console, ", "))
 	}
-	for _, p := range readsTelemetry {
-		if c.May(p) {
+	for _, p := range org.Permissions() {
+		if p.ReadsTelemetry() && c.May(p) {
 			line("data scope of "+string(p), "%s", dataScope(c, p))
 		}
 	}
