@@ -1,5 +1,6 @@
 // Package console serves the pages on which people see and change what is
-// theirs: the start page, their connections, and, for owners, new teams.
+// theirs: the start page, their connections, and, for owners, new teams, the
+// integrations in use and the clients added beforehand.
 //
 // It decides nothing by itself: package login says who is at the browser,
 // [org.Directory] and [grant.Authority] make the changes. Every route stands in
@@ -54,6 +55,15 @@ func (c *Console) Routes() []web.Route {
 		c.page("GET /connections", web.SignedIn, c.connections),
 		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
 		c.form("POST /teams", web.Owner, c.createTeam),
+		c.page("GET /integrations", web.Owner, c.integrations),
+		c.form("POST /integrations/block", web.Owner, c.blockBeforehand),
+		c.page("GET /integrations/{id}/revoke", web.Owner, c.confirmRevoke),
+		c.form("POST /integrations/{id}/revoke", web.Owner, c.revokeIntegration),
+		c.page("GET /integrations/{id}/block", web.Owner, c.confirmBlock),
+		c.form("POST /integrations/{id}/block", web.Owner, c.blockIntegration),
+		c.form("POST /integrations/{id}/unblock", web.Owner, c.unblockIntegration),
+		c.page("GET /clients", web.Owner, c.clients),
+		c.form("POST /clients", web.Owner, c.addClient),
 	}
 }
 
@@ -97,7 +107,7 @@ func (c *Console) only(who web.Audience, h handler) web.HandlerFunc {
 }
 
 func account(s login.Session) web.Account {
-	return web.Account{Name: s.Person.Name, Email: s.Person.Email}
+	return web.Account{Name: s.Person.Name, Email: s.Person.Email, Owner: s.Person.Owner}
 }
 
 func (c *Console) actor(s login.Session, r *http.Request) audit.Actor {

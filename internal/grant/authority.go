@@ -376,7 +376,7 @@ func (a *Authority) BlockIntegration(ctx context.Context, id string, blocked boo
 	switch {
 	case spec.IsClientIDURL(id):
 		if _, err := spec.ParseClientIDURL(id); err != nil {
-			return "", fmt.Errorf("block %s: %w", id, err)
+			return "", fmt.Errorf("block %s: %w: %w", id, ErrIntegrationName, err)
 		}
 		product = id
 	case isHost, strings.Contains(id, ".") && !spec.IsEncodedClientID(id):
@@ -385,7 +385,7 @@ func (a *Authority) BlockIntegration(ctx context.Context, id string, blocked boo
 		}
 		host = strings.ToLower(strings.TrimSuffix(host, "."))
 		if u, err := url.Parse("https://" + host + "/"); err != nil || u.Host != host || u.Port() != "" {
-			return "", fmt.Errorf("block %s: this is no host name", id)
+			return "", fmt.Errorf("block %s: %w", id, ErrIntegrationName)
 		}
 		product = HostProduct + host
 	default:

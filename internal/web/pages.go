@@ -33,7 +33,11 @@ type frame struct {
 }
 
 // Account is the person at the browser, as pages show them.
-type Account struct{ Name, Email string }
+type Account struct {
+	Name, Email string
+	// Owner says that the navigation shows the pages for owners.
+	Owner bool
+}
 
 // Link is a link with its text.
 type Link struct{ Text, URL string }
@@ -331,6 +335,10 @@ func NewPages() (*Pages, error) {
 		LogoutPage{},
 		DevicePage{},
 		DeviceDonePage{},
+		IntegrationsPage{},
+		IntegrationPage{},
+		ClientsPage{},
+		ClientAddedPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).
