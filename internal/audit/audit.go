@@ -47,6 +47,8 @@ const (
 	AssertionTaken   Kind = "assertion.taken"
 	AssertionRefused Kind = "assertion.refused"
 
+	SigningKeyWithdrawn Kind = "signing_key.withdrawn"
+
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
 )

@@ -39,6 +39,7 @@ type Store interface {
 	DeviceStore
 	IssuerStore
 	IntegrationStore
+	SigningKeyStore
 
 	// Approve stores a grant with its code, and the client if it is new.
 	// Errors: ErrConsentUsed where the code's hash exists.
