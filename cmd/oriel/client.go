@@ -61,6 +61,9 @@ type clientAdd struct {
 	Confidential bool     `help:"Give the client a secret, which it must present."`
 	Team         string   `help:"Let the client act by itself in this team, without a person (client_credentials)." placeholder:"S"`
 	Role         []string `help:"Its roles in that team." placeholder:"R"`
+
+	PostLogoutRedirectURI []string `sep:"none" help:"Where the browser may go after a logout; may be given several times." placeholder:"URI"`
+	IDTokenAlg            string   `name:"id-token-alg" enum:"ES256,RS256" default:"ES256" help:"Algorithm of its ID tokens: ES256 or RS256." placeholder:"ALG"`
 }
 
 // Run registers a client.
@@ -85,14 +88,23 @@ func (c *clientAdd) register(env *environment, a *server.Admin) (grant.Client, s
 		return grant.Client{}, "", errors.New("--team and --role go together: what the client may do by itself")
 	case c.Team == "" && len(c.RedirectURI) == 0:
 		return grant.Client{}, "", errors.New("--redirect-uri is missing: where answers are sent (or --team and --role for a client that acts by itself)")
-	case c.Team == "":
-		return a.Authority.RegisterClient(env.ctx, c.Name, c.RedirectURI, c.Confidential, operator())
+	}
+	n := grant.NewClient{
+		Name: c.Name, RedirectURIs: c.RedirectURI, PostLogoutRedirectURIs: c.PostLogoutRedirectURI,
+		IDTokenAlg: c.IDTokenAlg, Confidential: c.Confidential,
+	}
+	if c.Team == "" {
+		return a.Authority.AddClient(env.ctx, n, operator())
+	}
+	if err := n.Check(); err != nil {
+		return grant.Client{}, "", err // before there is an account for it
 	}
 	service, err := a.Directory.AddService(env.ctx, c.Name, c.Team, c.Role, operator())
 	if err != nil {
 		return grant.Client{}, "", err
 	}
-	return a.Authority.RegisterService(env.ctx, service, c.RedirectURI, operator())
+	n.Service = service.ID
+	return a.Authority.AddClient(env.ctx, n, operator())
 }
 
 type clientRevoke struct {

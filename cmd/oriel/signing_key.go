@@ -11,6 +11,8 @@ import (
 type signingKeyCommand struct {
 	List   signingKeyList   `cmd:"" help:"List the published signing keys."`
 	Rotate signingKeyRotate `cmd:"" help:"Make new signing keys before their time; tokens of the present ones stay good."`
+
+	Withdraw signingKeyWithdraw `cmd:"" help:"Take out a key that somebody else may know: every token that it signed ends at once."`
 }
 
 type jsonSigningKey struct {
@@ -66,5 +68,40 @@ func (c *signingKeyRotate) Run(env *environment) error {
 			text += fmt.Sprintf("Key %s (%s) is published; it signs from %s.\n", k.ID, k.Algorithm, k.ActiveAt.UTC().Format("2006-01-02 15:04:05Z"))
 		}
 		return c.print(env, list, text)
+	})
+}
+
+type signingKeyWithdraw struct {
+	adminFlags
+	ID string `required:"" help:"Id of the key (oriel signing-key list shows it)." placeholder:"K"`
+}
+
+// Run withdraws a key and says what ended with it.
+func (c *signingKeyWithdraw) Run(env *environment) error {
+	return c.with(env, func(a *server.Admin) error {
+		w, err := a.Authority.Keys.Withdraw(env.ctx, c.ID, operator())
+		if err != nil {
+			return err
+		}
+		out := map[string]any{"withdrawn": w.Withdrawn.ID, "algorithm": w.Withdrawn.Algorithm, "replacement": nil}
+		what := "access tokens and ID tokens"
+		if w.Withdrawn.Algorithm != "ES256" {
+			what = "ID tokens" // access tokens are ES256
+		}
+		text := fmt.Sprintf("Key %s (%s) is withdrawn. All %s that it signed have ended; a running server refuses them within a second.\n", w.Withdrawn.ID, w.Withdrawn.Algorithm, what) +
+			"No connection has ended: assistants come back by themselves with their refresh tokens, which this key did not sign.\n" +
+			fmt.Sprintf("Other programs that check ID tokens may go on trusting the key until they read the key set again, %d minutes at most if they keep to what it says.\n", int(grant.JWKSAge.Minutes()))
+		switch {
+		case w.Replacement.ID == "":
+			text += "It signed no more, so nothing takes its place.\n"
+		case w.Replacement.Signs:
+			text += fmt.Sprintf("Key %s signs from now on.\n", w.Replacement.ID)
+		default:
+			text += fmt.Sprintf("Key %s takes its place; it signs from %s.\n", w.Replacement.ID, w.Replacement.ActiveAt.UTC().Format("2006-01-02 15:04:05Z"))
+		}
+		if w.Replacement.ID != "" {
+			out["replacement"] = w.Replacement.ID
+		}
+		return c.print(env, out, text)
 	})
 }

@@ -117,8 +117,12 @@ func Explain(ctx context.Context, d *org.Directory, a *grant.Authority, person o
 	if err != nil {
 		return e, err
 	}
+	demanded, err := d.MFA(ctx, team.ID)
+	if err != nil {
+		return e, fmt.Errorf("read policy: %w", err)
+	}
 	for _, c := range connections {
-		s := grant.Standing{Grant: c.Grant, Person: person, Team: team, Roles: standing, Client: c.Client}
+		s := grant.Standing{Grant: c.Grant, Person: person, Team: team, Roles: standing, Client: c.Client, MFA: demanded}
 		out := ExplainedConnection{Connection: c}
 		if err := s.Verdict(now, a.Lifetimes); err != nil {
 			out.Refused = err.Error()

@@ -64,12 +64,12 @@ type Gate struct {
 
 	mu sync.RWMutex // guards all below
 	// epoch counts applied changes; a standing read before a change is not
-	// kept after it.
-	epoch     uint64
-	verified  map[[sha256.Size]byte]verifiedToken
-	standings map[grant.ID]*grant.Standing
-	keys      map[string]telemetry.TenantID // hash of the key; 0 for a key that does not work
-	watches   map[*watch]struct{}
+	// kept after it. withdrawals does the same for signing keys and tokens.
+	epoch, withdrawals uint64
+	verified           map[[sha256.Size]byte]verifiedToken
+	standings          map[grant.ID]*grant.Standing
+	keys               map[string]telemetry.TenantID // hash of the key; 0 for a key that does not work
+	watches            map[*watch]struct{}
 }
 
 type verifiedToken struct {
@@ -236,6 +236,7 @@ func (g *Gate) verify(token grant.AccessToken) (verifiedToken, error) {
 	key := sha256.Sum256([]byte(token))
 	g.mu.RLock()
 	v, ok := g.verified[key]
+	withdrawals := g.withdrawals
 	g.mu.RUnlock()
 	if ok {
 		return v, nil
@@ -247,6 +248,9 @@ func (g *Gate) verify(token grant.AccessToken) (verifiedToken, error) {
 	v = verifiedToken{claims: claims, scopes: spec.ParseScopes(claims.Scope), expires: time.Unix(claims.ExpiresAt, 0)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.withdrawals != withdrawals {
+		return v, nil // its key may be gone by now: not kept
+	}
 	if len(g.verified) >= maxVerified {
 		g.forgetVerifiedLocked()
 	}
@@ -395,6 +399,9 @@ func (g *Gate) catchUp(ctx context.Context) error {
 			return fmt.Errorf("apply a new signing key: %w", err)
 		}
 	}
+	if slices.ContainsFunc(changes, func(c Change) bool { return c.Kind == SigningKeyChanged && !g.Keys.Published(c.ID) }) {
+		g.forgetTokens()
+	}
 	touched := g.forget(changes)
 	g.applied.Store(newest)
 	g.confirmed.Store(&start)
@@ -408,6 +415,19 @@ func (g *Gate) catchUp(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// forgetTokens drops every token that is remembered as verified and ends every
+// watched request: a signing key was withdrawn, and which of them it signed is
+// not remembered. The good ones come again.
+func (g *Gate) forgetTokens() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.withdrawals++
+	clear(g.verified)
+	for w := range g.watches {
+		w.end(ErrStreamOver)
+	}
 }
 
 // forget drops every standing and key that a change may have altered and

@@ -86,6 +86,8 @@ const (
 	IdentityLinked   Kind = "identity.linked"
 	IdentityUnlinked Kind = "identity.unlinked"
 
+	SigningKeyWithdrawn Kind = "signing_key.withdrawn"
+
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"
 )

@@ -61,19 +61,24 @@ func (c *Console) shown(con grant.Connection) web.Connection {
 		ID: string(g.ID), ClientName: client.Name(), Host: verifiedHost(client), Team: con.Team.Name,
 		Since: g.CreatedAt, LastUsed: g.LastUsedAt, Ends: c.ends(g),
 	}
-	var to []string
-	for _, u := range client.Metadata.RedirectURIs {
-		if d := u.Destination(); !slices.Contains(to, d) {
-			to = append(to, d)
-		}
-	}
-	out.Destination = strings.Join(to, ", ")
+	out.Destination = destination(client)
 	for _, scope := range g.Scopes.List() {
 		if words := web.ScopeInWords(scope); words != "" {
 			out.Scopes = append(out.Scopes, strings.ToLower(words[:1])+words[1:])
 		}
 	}
 	return out
+}
+
+// destination says where a client's answers are sent.
+func destination(client grant.Client) string {
+	var to []string
+	for _, u := range client.Metadata.RedirectURIs {
+		if d := u.Destination(); !slices.Contains(to, d) {
+			to = append(to, d)
+		}
+	}
+	return strings.Join(to, ", ")
 }
 
 // verifiedHost returns the host that a client is known to belong to: that of

@@ -1,5 +1,6 @@
 // Package console serves the pages on which people see and change what is
-// theirs: the start page, their connections, and, for owners, new teams.
+// theirs: the start page, their connections, and, for owners, new teams, the
+// integrations in use and the clients added beforehand.
 //
 // It decides nothing by itself: package login says who is at the browser,
 // [org.Directory] and [grant.Authority] make the changes. Every route stands in
@@ -61,6 +62,15 @@ func (c *Console) Routes() []web.Route {
 		c.form("POST /teams", web.Owner, c.createTeam),
 		c.page("GET /audit", web.Owner, c.auditLog),
 		c.page("GET /audit/export", web.Owner, c.exportAudit),
+		c.page("GET /integrations", web.Owner, c.integrations),
+		c.form("POST /integrations/block", web.Owner, c.blockBeforehand),
+		c.page("GET /integrations/{id}/revoke", web.Owner, c.confirmRevoke),
+		c.form("POST /integrations/{id}/revoke", web.Owner, c.revokeIntegration),
+		c.page("GET /integrations/{id}/block", web.Owner, c.confirmBlock),
+		c.form("POST /integrations/{id}/block", web.Owner, c.blockIntegration),
+		c.form("POST /integrations/{id}/unblock", web.Owner, c.unblockIntegration),
+		c.page("GET /clients", web.Owner, c.clients),
+		c.form("POST /clients", web.Owner, c.addClient),
 	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes())
 }
 

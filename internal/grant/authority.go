@@ -376,7 +376,7 @@ func (a *Authority) BlockIntegration(ctx context.Context, id string, blocked boo
 	switch {
 	case spec.IsClientIDURL(id):
 		if _, err := spec.ParseClientIDURL(id); err != nil {
-			return "", fmt.Errorf("block %s: %w", id, err)
+			return "", fmt.Errorf("block %s: %w: %w", id, ErrIntegrationName, err)
 		}
 		product = id
 	case isHost, strings.Contains(id, ".") && !spec.IsEncodedClientID(id):
@@ -385,7 +385,7 @@ func (a *Authority) BlockIntegration(ctx context.Context, id string, blocked boo
 		}
 		host = strings.ToLower(strings.TrimSuffix(host, "."))
 		if u, err := url.Parse("https://" + host + "/"); err != nil || u.Host != host || u.Port() != "" {
-			return "", fmt.Errorf("block %s: this is no host name", id)
+			return "", fmt.Errorf("block %s: %w", id, ErrIntegrationName)
 		}
 		product = HostProduct + host
 	default:
@@ -401,42 +401,98 @@ func (a *Authority) BlockIntegration(ctx context.Context, id string, blocked boo
 	return product, nil
 }
 
+// NewClient is what an administrator says about a client beforehand.
+type NewClient struct {
+	Name string
+	// RedirectURIs are where answers are sent; a client that acts by itself
+	// needs none.
+	RedirectURIs []string
+	// PostLogoutRedirectURIs are where the browser may go after a logout
+	// (OpenID Connect RP-Initiated Logout §3.1).
+	PostLogoutRedirectURIs []string
+	// IDTokenAlg is ES256 or RS256; "" means ES256.
+	IDTokenAlg string
+	// Confidential clients have a secret, which they must present.
+	Confidential bool
+	// Service is the account of a client that acts by itself, "" for others.
+	// Such a client is confidential.
+	Service org.PersonID
+}
+
 // RegisterClient stores a client that an administrator vouches for. The
 // secret of a confidential one is returned once and kept as its hash.
 func (a *Authority) RegisterClient(ctx context.Context, name string, redirectURIs []string, confidential bool, by audit.Actor) (Client, string, error) {
-	return a.registerClient(ctx, name, redirectURIs, confidential, "", by)
+	return a.AddClient(ctx, NewClient{Name: name, RedirectURIs: redirectURIs, Confidential: confidential}, by)
 }
 
 // RegisterService stores a client that acts by itself, with the account given,
 // and returns it with its secret. It may have redirect URIs as well.
 func (a *Authority) RegisterService(ctx context.Context, service org.Person, redirectURIs []string, by audit.Actor) (Client, string, error) {
-	return a.registerClient(ctx, service.Name, redirectURIs, true, service.ID, by)
+	return a.AddClient(ctx, NewClient{Name: service.Name, RedirectURIs: redirectURIs, Service: service.ID}, by)
 }
 
-func (a *Authority) registerClient(ctx context.Context, name string, redirectURIs []string, confidential bool, service org.PersonID, by audit.Actor) (Client, string, error) {
+// Check says what is wrong with a new client, in words for who typed it.
+func (n NewClient) Check() error {
+	_, err := n.metadata()
+	return err
+}
+
+func (n NewClient) metadata() (spec.ClientMetadata, error) {
 	meta := spec.ClientMetadata{
-		Name: name, GrantTypes: []string{spec.GrantAuthorizationCode, spec.GrantRefreshToken},
+		Name: n.Name, IDTokenSigningAlg: n.IDTokenAlg, GrantTypes: []string{spec.GrantAuthorizationCode, spec.GrantRefreshToken},
 		ResponseTypes: []string{spec.ResponseTypeCode}, TokenEndpointAuthMethod: spec.AuthNone,
 	}
-	for _, text := range redirectURIs {
+	var err error
+	if meta.RedirectURIs, err = redirectURIs(n.RedirectURIs); err != nil {
+		return meta, fmt.Errorf("redirect URI %w", err)
+	}
+	if meta.PostLogoutRedirectURIs, err = redirectURIs(n.PostLogoutRedirectURIs); err != nil {
+		return meta, fmt.Errorf("post-logout redirect URI %w", err)
+	}
+	if n.Service != "" {
+		meta.GrantTypes = append(meta.GrantTypes, spec.GrantClientCredentials)
+	}
+	switch n.IDTokenAlg {
+	case "", "ES256", "RS256":
+		return meta, nil
+	default:
+		return meta, fmt.Errorf("%q is no algorithm for ID tokens (there are ES256 and RS256)", n.IDTokenAlg)
+	}
+}
+
+func redirectURIs(texts []string) ([]spec.RedirectURI, error) {
+	var all []spec.RedirectURI
+	for _, text := range texts {
 		u, err := spec.ParseRedirectURI(text)
 		if err != nil {
-			return Client{}, "", fmt.Errorf("redirect URI %q: %w", text, err)
+			return nil, fmt.Errorf("%q: %w", text, err)
 		}
-		meta.RedirectURIs = append(meta.RedirectURIs, u)
+		all = append(all, u)
 	}
-	c := Client{ID: ClientID("reg_" + strings.ToLower(rand.Text())), Kind: Registered, Metadata: meta, Service: service, CreatedAt: a.Now()}
-	if service != "" {
-		c.Metadata.GrantTypes = append(c.Metadata.GrantTypes, spec.GrantClientCredentials)
+	return all, nil
+}
+
+// AddClient stores a client that an administrator vouches for, and returns it
+// with its secret, "" for a public one. The secret is kept as its hash.
+func (a *Authority) AddClient(ctx context.Context, n NewClient, by audit.Actor) (Client, string, error) {
+	meta, err := n.metadata()
+	if err != nil {
+		return Client{}, "", err
 	}
+	if meta.IDTokenSigningAlg == "RS256" {
+		if err := a.Keys.EnsureRS256(ctx); err != nil {
+			return Client{}, "", fmt.Errorf("make a key for the client's ID tokens: %w", err)
+		}
+	}
+	c := Client{ID: ClientID("reg_" + strings.ToLower(rand.Text())), Kind: Registered, Metadata: meta, Service: n.Service, CreatedAt: a.Now()}
 	var secret string
-	if confidential {
+	if n.Confidential || n.Service != "" {
 		c.Metadata.TokenEndpointAuthMethod = spec.AuthBasic
 		secret = rand.Text() + rand.Text()
 		sum := sha256.Sum256([]byte(secret))
 		c.SecretHash = hex.EncodeToString(sum[:])
 	}
-	ev := audit.Event{At: c.CreatedAt, Actor: by, Kind: audit.ClientRegistered, Target: string(c.Key()), Detail: name}
+	ev := audit.Event{At: c.CreatedAt, Actor: by, Kind: audit.ClientRegistered, Target: string(c.Key()), Detail: n.Name}
 	if err := a.Store.SaveClient(ctx, c, ev); err != nil {
 		return Client{}, "", fmt.Errorf("register client: %w", err)
 	}

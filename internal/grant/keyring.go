@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +61,8 @@ type SealedKey struct {
 	// CreatedAt is when the key was made and published, ActiveAt from when on
 	// it signs.
 	CreatedAt, ActiveAt time.Time
-	// Sealed is an AES-256-GCM nonce and ciphertext of the PKCS #8 form.
+	// Sealed is an AES-256-GCM nonce and ciphertext of the PKCS #8 form, empty
+	// for a key that was withdrawn.
 	Sealed []byte
 }
 
@@ -70,7 +72,10 @@ type Keyring struct {
 	store Store
 	aead  cipher.AEAD
 	now   func() time.Time
-	keys  atomic.Pointer[keySet]
+	// reading orders those who read the keys from the store: what was read
+	// first must not take the place of what was read later.
+	reading sync.Mutex
+	keys    atomic.Pointer[keySet]
 }
 
 // keySet is one immutable state of a Keyring.
@@ -82,6 +87,9 @@ type keySet struct {
 	jwks     []byte
 	// made is the keys as they were read, for listing.
 	made []SealedKey
+	// lastMade is when the newest key of an algorithm was made, withdrawn ones
+	// included.
+	lastMade map[string]time.Time
 }
 
 type signingKey struct {
@@ -170,8 +178,8 @@ func (k *Keyring) RotateNow(ctx context.Context, atOnce bool, by audit.Actor) ([
 		}
 		// Where the clock went back, the new key must still be the newest.
 		made := now
-		if !made.After(newest.CreatedAt) {
-			made = newest.CreatedAt.Add(time.Millisecond)
+		if last := k.keys.Load().lastMade[alg]; !made.After(last) {
+			made = last.Add(time.Millisecond)
 		}
 		if err := k.addAt(ctx, alg, made, active, made.Add(-time.Millisecond), by); err != nil {
 			return nil, err
@@ -197,6 +205,8 @@ func (k *Keyring) EnsureRS256(ctx context.Context) error {
 
 // Reload reads the keys again: another process may have made one.
 func (k *Keyring) Reload(ctx context.Context) error {
+	k.reading.Lock()
+	defer k.reading.Unlock()
 	sealed, err := k.store.SigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("read signing keys: %w", err)
@@ -229,11 +239,16 @@ func (k *Keyring) addAt(ctx context.Context, alg string, made, active, notBefore
 	if err != nil {
 		return err
 	}
-	ev := audit.Event{At: fresh.CreatedAt, Kind: audit.SigningKeyMade, Actor: by, Target: fresh.ID, Detail: alg + ", signs from " + active.UTC().Format(time.RFC3339)}
-	if err := k.store.AddSigningKey(ctx, fresh, notBefore, ev); err != nil {
+	if err := k.store.AddSigningKey(ctx, fresh, notBefore, madeEvent(fresh, by)); err != nil {
 		return fmt.Errorf("store signing key: %w", err)
 	}
 	return k.Reload(ctx)
+}
+
+func madeEvent(k SealedKey, by audit.Actor) audit.Event {
+	return audit.Event{
+		At: k.CreatedAt, Kind: audit.SigningKeyMade, Actor: by, Target: k.ID, Detail: k.Algorithm + ", signs from " + k.ActiveAt.UTC().Format(time.RFC3339),
+	}
 }
 
 // KeyState is a published signing key as an administrator sees it.
@@ -290,10 +305,15 @@ func (k *Keyring) generate(alg string, now, active time.Time) (SealedKey, error)
 }
 
 func (k *Keyring) open(sealed []SealedKey, now time.Time) (*keySet, error) {
-	set := &keySet{signers: make(map[string][]*signingKey), verifier: make(map[string]*ecdsa.PublicKey)}
+	set := &keySet{
+		signers: make(map[string][]*signingKey), verifier: make(map[string]*ecdsa.PublicKey), lastMade: make(map[string]time.Time),
+	}
 	public := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	successor := make(map[string]time.Time)
 	for _, s := range sealed {
+		if s.CreatedAt.After(set.lastMade[s.Algorithm]) {
+			set.lastMade[s.Algorithm] = s.CreatedAt
+		}
 		// A key stops signing when the first of its successors becomes active.
 		next, replaced := successor[s.Algorithm]
 		if !replaced || s.ActiveAt.Before(next) {
@@ -301,6 +321,9 @@ func (k *Keyring) open(sealed []SealedKey, now time.Time) (*keySet, error) {
 		}
 		if replaced && now.Sub(next) > keyOverlap {
 			continue
+		}
+		if s.withdrawn() {
+			continue // it counts as a successor all the same
 		}
 		priv, err := k.unseal(s)
 		if err != nil {

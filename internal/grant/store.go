@@ -38,6 +38,8 @@ var ErrConsentUsed = errors.New("this consent was given before")
 type Store interface {
 	DeviceStore
 	IssuerStore
+	IntegrationStore
+	SigningKeyStore
 
 	// Approve stores a grant with its code, and the client if it is new.
 	// Errors: ErrConsentUsed where the code's hash exists.

@@ -73,8 +73,8 @@ func (d *Directory) AddPerson(ctx context.Context, n NewPerson, by audit.Actor) 
 
 // AddService adds the account of a program to a team.
 func (d *Directory) AddService(ctx context.Context, name, slug string, roles []string, by audit.Actor) (Person, error) {
-	if _, err := d.Team(ctx, slug); err != nil {
-		return Person{}, err
+	if _, err := d.knownRoles(ctx, slug, roles); err != nil {
+		return Person{}, err // before there is an account without a team
 	}
 	p, _, err := d.newPerson(NewPerson{Email: newID("service-") + "@services.invalid", Name: name})
 	if err != nil {
@@ -195,18 +195,28 @@ func (d *Directory) SetMember(ctx context.Context, slug, email string, roles []s
 	if err != nil {
 		return Member{}, err
 	}
-	names, known, err := d.roleNamesIn(ctx, slug, roles)
+	names, err := d.knownRoles(ctx, slug, roles)
 	if err != nil {
 		return Member{}, err
-	}
-	if len(names) == 0 {
-		return Member{}, fmt.Errorf("a member needs at least one role (there are %s); to take somebody out use \"oriel member remove\"", roleNames(known))
 	}
 	ev := d.event(by, audit.MemberSet, string(p.ID), t.Slug, p.Email+": "+strings.Join(names, ", "))
 	if err := d.store.SetMember(ctx, t.ID, p.ID, names, ev); err != nil {
 		return Member{}, fmt.Errorf("set member %s of %s: %w", p.Email, t.Slug, err)
 	}
 	return Member{Person: p, Team: t, Roles: names, Direct: names}, nil
+}
+
+// knownRoles checks that a team has these roles, at least one, and returns each
+// once.
+func (d *Directory) knownRoles(ctx context.Context, slug string, roles []string) ([]string, error) {
+	names, known, err := d.roleNamesIn(ctx, slug, roles)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("a member needs at least one role (there are %s); to take somebody out use \"oriel member remove\"", roleNames(known))
+	}
+	return names, nil
 }
 
 // RemoveMember takes away what a person was given in a team directly. If no

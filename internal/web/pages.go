@@ -371,6 +371,10 @@ func NewPages() (*Pages, error) {
 		HomePage{},
 		HandOverPage{},
 		ProvidersPage{},
+		IntegrationsPage{},
+		IntegrationPage{},
+		ClientsPage{},
+		ClientAddedPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

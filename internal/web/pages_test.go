@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 var (
 	ada   = Account{Name: "Ada Lovelace", Email: "ada@example.com"}
-	owner = Account{Name: "Grace Hopper", Email: "grace@example.com", Owner: true}
+	grace = Account{Name: "Grace Hopper", Email: "grace@example.com", Owner: true}
 	now   = time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)
 )
 
@@ -146,13 +146,13 @@ var pages = map[string]Page{
 		},
 	},
 	"audit": AuditPage{
-		Account: owner, Text: "grant.", Query: "text=grant.", Filtered: true, Older: "/audit?before=17&text=grant.",
+		Account: grace, Text: "grant.", Query: "text=grant.", Filtered: true, Older: "/audit?before=17&text=grant.",
 		Entries: []AuditEntry{
 			{At: now, Who: "ada@example.com", Address: "203.0.113.7", Kind: "grant.approved", Target: "grt_1", Team: "web-shop", Details: "<Cursor> (cl_1), scopes: logs:read"},
 			{At: now.Add(-time.Hour), Who: "root", Kind: "grant.ended", Target: "grt_0", Details: "ended by an administrator"},
 		},
 	},
-	"audit_empty":    AuditPage{Account: owner, From: "2026-11-24", To: "2026-11-23", Filtered: true, Errors: map[string]string{"to": "This day is before the first one."}},
+	"audit_empty":    AuditPage{Account: grace, From: "2026-11-24", To: "2026-11-23", Filtered: true, Errors: map[string]string{"to": "This day is before the first one."}},
 	"device":         DevicePage{Action: "/device", Person: ada, SignOutStep: "b3V0.c3Vt"},
 	"device_wrong":   DevicePage{Action: "/device", Person: ada, Typed: "\"><script>", Error: "No device is waiting for this code."},
 	"device_compare": DevicePage{Action: "/device", Person: ada, Code: "WDJB-MJHT", SignOutStep: "b3V0.c3Vt"},
@@ -172,9 +172,58 @@ var pages = map[string]Page{
 		Client: ConsentClient{Name: "Portal", Registered: true, Destination: "portal.example"},
 		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
 	},
-	"signedout":         SignedOutPage{},
-	"return_signed_out": ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/bye?state=a", What: "You are signed out."},
-	"continue":          ContinuePage{Action: "/consent", Step: "c3RlcA.c3Vt", ClientName: "Claude", Team: "Web Shop"},
+	"integrations": IntegrationsPage{
+		Account: grace, Now: now, Notice: "Cursor is revoked: 3 people, 5 connections. Their next call is refused.",
+		Integrations: []Integration{
+			{
+				ID: "aaaa", Name: "Claude Code", Host: "claude.ai", Destination: "this computer", Connections: 9, LastUsed: now.Add(-3 * time.Minute),
+				People: []string{"Ada (ada@example.com)", "Bo (bo@example.com)", "Cy (cy@example.com)", "Di (di@example.com)", "Ed (ed@example.com)", "Flo (flo@example.com)", "Gus (gus@example.com)"},
+			},
+			{ID: "bbbb", Name: "Cursor", Destination: "cursor: (an app on this computer), www.cursor.com", Connections: 1, LastUsed: now.Add(-26 * time.Hour), People: []string{"Ada (ada@example.com)"}, Blocked: true},
+			{ID: "cccc", Name: "Nightly report", Registered: true, Connections: 1, LastUsed: now.Add(-2 * time.Hour), Programs: []string{"Nightly report"}},
+			{ID: "dddd", Name: "</h2><script>", Destination: "evil.example", Connections: 1, People: []string{"Ada (ada@example.com)"}, BlockedWith: []string{"evil.example"}},
+			{ID: "eeee", Name: "evil.example", Whole: true, Blocked: true},
+		},
+	},
+	"integrations_empty": IntegrationsPage{Account: grace, Now: now, Block: "https://10.0.0.1/x", BlockError: "Write a host, like example.com."},
+	"integration_revoke": IntegrationPage{
+		Account: grace, Back: "/integrations",
+		Integration: Integration{
+			ID: "bbbb", Name: "Cursor", Destination: "cursor: (an app on this computer)", Connections: 5,
+			People: []string{"Ada (ada@example.com)", "Bo (bo@example.com)", "Cy (cy@example.com)"},
+		},
+	},
+	"integration_block": IntegrationPage{
+		Account: grace, Back: "/clients", Block: true,
+		Integration: Integration{ID: "cccc", Name: "Nightly report", Registered: true, Connections: 1, Programs: []string{"Nightly report"}},
+	},
+	"clients": ClientsPage{
+		Account: grace, Now: now, Form: ClientForm{Teams: []StartTeam{{Slug: "web-shop", Name: "Web Shop"}}},
+		Clients: []RegisteredClient{
+			{
+				Integration: Integration{ID: "cccc", Name: "Nightly report", Registered: true, Connections: 1, LastUsed: now.Add(-2 * time.Hour), Programs: []string{"Nightly report"}},
+				ClientID:    "reg_abc", Secret: true, IDTokenAlg: "ES256", Does: "by itself in Web Shop as viewer", Since: now.AddDate(0, 0, -12),
+			},
+			{
+				Integration: Integration{ID: "ffff", Name: "Portal", Registered: true, Destination: "portal.example"},
+				ClientID:    "reg_def", IDTokenAlg: "RS256", Does: "for the people who allow it", Since: now.AddDate(0, 0, -12),
+				RedirectURIs: []string{"https://portal.example/cb", "http://127.0.0.1/cb"}, LogoutURIs: []string{"https://portal.example/bye"},
+			},
+		},
+	},
+	"clients_empty": ClientsPage{Account: grace, Now: now},
+	"clients_errors": ClientsPage{Account: grace, Now: now, Form: ClientForm{
+		Name: "\"><script>", Kind: ServiceClient, RedirectURIs: "https://a.example/\n</textarea><b>", LogoutURIs: "http://a.example/", IDTokenAlg: "RS256", Roles: "captain", Team: "web-shop",
+		Teams: []StartTeam{{Slug: "web-shop", Name: "Web Shop"}}, Errors: map[string]string{
+			"name": "A name is needed.", "redirect_uris": "It is wrong.", "logout_uris": "It must be https.", "id_token_alg": "There are two.", "team": "Choose the team.", "roles": "There is no such role.",
+		},
+	}},
+	"clientadded":         ClientAddedPage{Account: grace, Name: "Portal", ClientID: "reg_def", Secret: "SECRET", TokenURL: "http://127.0.0.1:8080/oauth/token", MCPURL: mcpURL},
+	"clientadded_public":  ClientAddedPage{Account: grace, Name: "Portal", ClientID: "reg_def", MCPURL: mcpURL},
+	"clientadded_service": ClientAddedPage{Account: grace, Name: "Report", ClientID: "reg_ghi", Secret: "SECRET", Service: true, TokenURL: "http://127.0.0.1:8080/oauth/token", MCPURL: mcpURL},
+	"signedout":           SignedOutPage{},
+	"return_signed_out":   ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/bye?state=a", What: "You are signed out."},
+	"continue":            ContinuePage{Action: "/consent", Step: "c3RlcA.c3Vt", ClientName: "Claude", Team: "Web Shop"},
 	"formpost": FormPostPage{
 		ClientName: "Portal", URL: "https://portal.example/cb?a=1&b='(2)", Source: "https://portal.example",
 		Fields: []FormField{{"code", "abc"}, {"iss", "http://127.0.0.1:8080"}, {"state", `"><script>`}},
@@ -299,6 +348,10 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		SecurityPage{},
 		ConfirmPage{},
 		PoliciesPage{},
+		IntegrationsPage{},
+		IntegrationPage{},
+		ClientsPage{},
+		ClientAddedPage{},
 	} {
 		render(t, p, zero)
 	}
@@ -412,6 +465,11 @@ func TestPagesAreAccessible(t *testing.T) {
 				t.Errorf("%d <h1>", headings)
 			}
 			for n := range elements(doc) {
+				if n.DataAtom == atom.Textarea || n.DataAtom == atom.Select {
+					if !labels[attr(n, "id")] {
+						t.Errorf("<%s %q> has no label", n.Data, attr(n, "name"))
+					}
+				}
 				if n.DataAtom == atom.Input && attr(n, "type") != "hidden" && !labels[attr(n, "id")] {
 					t.Errorf("input %q has no label", attr(n, "name"))
 				}
