@@ -227,6 +227,18 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.distrust(r, p, err)
 	}
+	for _, required := range p.Settings.Require {
+		if name, value, _ := strings.Cut(required, "="); !slices.Contains(claims.list(name), value) {
+			return s.refuse(r, &RefusedError{
+				Reason: fmt.Sprintf("at %s: the claim %s is not as it must be", p.Slug, name),
+				Public: "This account of " + p.Name + " does not belong to your organization.", Next: "Sign in there with the account of your organization.",
+			})
+		}
+	}
+	if len(p.Rules) > 0 && claims.elsewhere(p.groupClaim()) {
+		// To take them for none would take away roles.
+		return s.distrust(r, p, errors.New("the groups are too many for the token; have the provider send only those assigned to Oriel"))
+	}
 	v, err := s.vouched(p, f, claims)
 	if err != nil {
 		return s.distrust(r, p, err)
@@ -437,6 +449,13 @@ func (p *Provider) groupClaim() string {
 func (c claims) has(name string) bool {
 	raw, ok := c[name]
 	return ok && !bytes.Equal(raw, []byte("null"))
+}
+
+// elsewhere says whether a claim was left out for its size (OpenID Connect Core
+// §5.6.2, as Microsoft Entra ID does with many groups).
+func (c claims) elsewhere(name string) bool {
+	var names map[string]string
+	return !c.has(name) && unmarshal(c["_claim_names"], &names) && names[name] != ""
 }
 
 // text returns the first of the claims that is a text, "" for none. Of
