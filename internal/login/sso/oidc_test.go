@@ -596,3 +596,38 @@ func TestOIDC_5_5_1_1_EssentialClassOfAProvider(t *testing.T) {
 		t.Errorf("status %d, to %q\n%s", res.Status, res.Header.Get("Location"), res.Body)
 	}
 }
+
+// A provider that is down is not asked again by everybody who tries, and one
+// that was up is believed in what it said.
+func TestProviderThatDoesNotAnswer(t *testing.T) {
+	p := start(t)
+	const discovery = issuer + "/.well-known/openid-configuration"
+	p.web.Handle(discovery, nil)
+	for range 5 {
+		if res := p.Browser().Get("/login/sso/okta"); res.Status != http.StatusBadGateway {
+			t.Fatalf("status %d", res.Status)
+		}
+	}
+	if n := p.web.Hits(discovery); n != 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+	p.web.JSON(discovery, p.discovery)
+	p.Clock.Advance(6 * time.Second)
+	p.arrive(p.Browser())
+	p.web.Handle(discovery, nil)
+	p.Clock.Advance(2 * time.Hour)
+	p.arrive(p.Browser())
+	p.arrive(p.Browser())
+	if n := p.web.Hits(discovery); n != 3 {
+		t.Errorf("it was asked %d times", n)
+	}
+	// Its keys cannot be had: nobody is let in, and it is left alone.
+	p.web.Handle(issuer+"/jwks", nil)
+	p.addKeyUnpublished()
+	for range 3 {
+		p.refused(t, "could not be accepted")
+	}
+	if n := p.web.Hits(issuer + "/jwks"); n != 2 {
+		t.Errorf("its keys were asked for %d times", n)
+	}
+}
