@@ -105,6 +105,7 @@ type providerAddOIDC struct {
 	ClientID          string   `name:"client-id" required:"" help:"Client id that the provider gave to Oriel." placeholder:"ID"`
 	ClientSecretStdin bool     `help:"Read the client secret from standard input. Without it Oriel is a public client (PKCE alone)."`
 	Scope             []string `help:"Scope to ask for beside openid; may be given several times. Default: profile, email." placeholder:"S"`
+	RequireClaim      []string `help:"Claim that must have a value, as NAME=VALUE; may be given several times. Google Workspace: hd=DOMAIN." placeholder:"C" sep:"none"`
 	ACRValue          []string `name:"acr-value" help:"Authentication class to ask for; may be given several times." placeholder:"C"`
 }
 
@@ -118,6 +119,7 @@ func (c *providerAddOIDC) Run(env *environment) error {
 		return err
 	}
 	n.Settings.Issuer, n.Settings.ClientID, n.Settings.Scopes, n.Settings.ACRValues = c.Issuer, c.ClientID, c.Scope, c.ACRValue
+	n.Settings.Require = c.RequireClaim
 	if c.ClientSecretStdin {
 		line, err := bufio.NewReader(io.LimitReader(env.stdin, maxSecretInput)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {

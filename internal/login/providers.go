@@ -123,6 +123,20 @@ func (d *Desk) RecordRefused(r *http.Request, person org.PersonID, reason string
 	return nil
 }
 
+// CanMeet says whether somebody could sign in here with one of the classes;
+// with none listed, anybody can. What an identity provider gives is its own
+// affair, so where there is one, any class might be met.
+func (d *Desk) CanMeet(ctx context.Context, classes []string) (bool, error) {
+	if CanMeet(classes) || d.Providers == nil {
+		return CanMeet(classes), nil
+	}
+	offers, err := d.Providers.Offers(ctx)
+	if err != nil {
+		return false, fmt.Errorf("list identity providers: %w", err)
+	}
+	return len(offers) > 0, nil
+}
+
 // offerURL is where an offer leads from a sign-in page.
 func offerURL(o Offer, step, hint string) string {
 	q := url.Values{}

@@ -227,6 +227,10 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 		return fmt.Errorf("look up session: %w", err)
 	}
 	found := err == nil
+	canMeet, err := s.Desk.CanMeet(r.Context(), auth.Claims.ACR)
+	if err != nil {
+		return err
+	}
 	now := s.Now()
 	// prompt=login and max_age want the person to prove who they are again
 	// (OpenID Connect Core §3.1.2.1).
@@ -238,7 +242,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 		stale = found && session.AuthTime.Before(since)
 	}
 	switch {
-	case !login.CanMeet(auth.Claims.ACR):
+	case !canMeet:
 		return s.refuse(w, r, auth, spec.NewError(spec.UnmetAuthenticationRequirements, "nobody can sign in here as the claims parameter demands"))
 	case auth.Prompt.None && (!found || stale):
 		return s.refuse(w, r, auth, spec.NewError(spec.LoginRequired, "the person must sign in"))

@@ -32,7 +32,8 @@ const (
 // idp is an OpenID Connect provider whose every answer a test can bend.
 type idp struct {
 	*testkit.Server
-	web *testkit.Web
+	web       *testkit.Web
+	discovery string
 
 	mu   sync.Mutex // guards all below
 	keys []jose.JSONWebKey
@@ -56,8 +57,9 @@ func start(t *testing.T, change ...func(*sso.NewProvider)) *idp {
 	p := &idp{Server: testkit.StartOn(t, w.Network), web: w, codes: make(map[string]asked)}
 	p.addKey()
 	p.claims = map[string]any{"sub": "00u1", "email": "ada@example.com", "email_verified": true, "name": "Ada Lovelace"}
-	w.JSON(issuer+"/.well-known/openid-configuration", `{"issuer":"`+issuer+`","authorization_endpoint":"`+issuer+`/authorize","token_endpoint":"`+issuer+`/token",
-		"jwks_uri":"`+issuer+`/jwks","userinfo_endpoint":"`+issuer+`/userinfo","end_session_endpoint":"`+issuer+`/logout","authorization_response_iss_parameter_supported":true}`)
+	p.discovery = `{"issuer":"` + issuer + `","authorization_endpoint":"` + issuer + `/authorize","token_endpoint":"` + issuer + `/token",
+		"jwks_uri":"` + issuer + `/jwks","userinfo_endpoint":"` + issuer + `/userinfo","end_session_endpoint":"` + issuer + `/logout","authorization_response_iss_parameter_supported":true}`
+	w.JSON(issuer+"/.well-known/openid-configuration", p.discovery)
 	w.Handle(issuer+"/jwks", p.jwks)
 	w.Handle(issuer+"/token", p.token)
 	w.Handle(issuer+"/userinfo", func(rw http.ResponseWriter, _ *http.Request) {

@@ -26,9 +26,12 @@ type keySet struct {
 	url    string
 	now    func() time.Time
 
-	mu      sync.Mutex // guards all below; held while fetching, so that one fetch serves all
-	keys    []jose.JSONWebKey
-	fetched time.Time
+	fetching sync.Mutex // held while fetching, so that one fetch serves all
+
+	mu   sync.Mutex // guards all below
+	keys []jose.JSONWebKey
+	// tried is when the last fetch ended, well or not.
+	tried time.Time
 }
 
 func newKeySet(client *http.Client, url string, now func() time.Time) *keySet {
@@ -48,11 +51,11 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	if len(jws.Signatures) != 1 {
 		return nil, errors.New("a token has one signature")
 	}
-	keys, fetched := k.known()
+	keys, tried := k.known()
 	if payload, ok := verify(jws, keys); ok {
 		return payload, nil
 	}
-	keys, err = k.again(ctx, fetched)
+	keys, err = k.again(ctx, tried)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +68,7 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 func (k *keySet) known() ([]jose.JSONWebKey, time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.keys, k.fetched
+	return k.keys, k.tried
 }
 
 func verify(jws *jose.JSONWebSignature, keys []jose.JSONWebKey) ([]byte, bool) {
@@ -83,11 +86,23 @@ func verify(jws *jose.JSONWebSignature, keys []jose.JSONWebKey) ([]byte, bool) {
 
 // again fetches the keys, unless somebody has since a moment or just did.
 func (k *keySet) again(ctx context.Context, since time.Time) ([]jose.JSONWebKey, error) {
+	k.fetching.Lock()
+	defer k.fetching.Unlock()
+	keys, tried := k.known()
+	if !tried.Equal(since) || (!tried.IsZero() && k.now().Before(tried.Add(keysApart))) {
+		return keys, nil
+	}
+	fetched, err := k.fetch(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.fetched.Equal(since) || (!k.fetched.IsZero() && k.now().Before(k.fetched.Add(keysApart))) {
-		return k.keys, nil
+	k.tried = k.now()
+	if err == nil {
+		k.keys = fetched
 	}
+	return k.keys, err
+}
+
+func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("fetch keys: %w", err)
@@ -119,6 +134,5 @@ func (k *keySet) again(ctx context.Context, since time.Time) ([]jose.JSONWebKey,
 			keys = append(keys, key)
 		}
 	}
-	k.keys, k.fetched = keys, k.now()
 	return keys, nil
 }

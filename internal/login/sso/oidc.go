@@ -31,6 +31,8 @@ const (
 	maxAnswerBytes = 1 << 20
 	// discoveryFresh is for how long a provider's metadata is used.
 	discoveryFresh = time.Hour
+	// discoveryApart is how long a provider is left alone that did not answer.
+	discoveryApart = 5 * time.Second
 	// clockSkew is how far a provider's clock may be off.
 	clockSkew = time.Minute
 	// maxGroups bounds the groups that somebody comes with, maxClaimBytes
@@ -77,15 +79,54 @@ func (s *Server) httpClient(p *Provider, addresses ...string) *http.Client {
 }
 
 // upstream returns what a provider says about itself, asking it where that is
-// not known or old (OpenID Connect Discovery 1.0 §4).
+// not known or old. Where it does not answer, the last good answer goes on
+// being used, and it is left alone for a moment: anybody can begin a sign-in.
 func (s *Server) upstream(ctx context.Context, p *Provider) (*upstream, error) {
 	settings := fmt.Sprintf("%s %t", p.Settings.Issuer, p.Settings.AllowPrivate)
 	s.mu.Lock()
-	known := s.upstreams[p.ID]
+	known, failed := s.upstreams[p.ID], s.failures[p.ID]
 	s.mu.Unlock()
-	if known != nil && known.settings == settings && s.Now().Before(known.fetched.Add(discoveryFresh)) {
+	if known != nil && known.settings != settings {
+		known = nil
+	}
+	now := s.Now()
+	if known != nil && now.Before(known.fetched.Add(discoveryFresh)) {
 		return known, nil
 	}
+	if failed.settings == settings && now.Before(failed.at.Add(discoveryApart)) {
+		if known != nil {
+			return known, nil
+		}
+		return nil, failed.err
+	}
+	// One fetch serves all who wait, and does not end with the first of them.
+	v, err, _ := s.discovering.Do(string(p.ID)+" "+settings, func() (any, error) {
+		return s.discover(context.WithoutCancel(ctx), p, settings, known)
+	})
+	up, _ := v.(*upstream)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failures[p.ID] = failure{now, settings, err}
+		if known != nil {
+			s.Logger.WarnContext(ctx, "identity provider does not answer; what it said before is used", "provider", p.Slug, "err", err)
+			return known, nil
+		}
+		return nil, err
+	}
+	s.upstreams[p.ID] = up
+	return up, nil
+}
+
+// failure is a provider that did not answer.
+type failure struct {
+	at       time.Time
+	settings string
+	err      error
+}
+
+// discover asks a provider about itself (OpenID Connect Discovery 1.0 §4).
+func (s *Server) discover(ctx context.Context, p *Provider, settings string, known *upstream) (*upstream, error) {
 	client := s.httpClient(p, p.Settings.Issuer)
 	found, err := oidc.NewProvider(oidc.ClientContext(ctx, client), p.Settings.Issuer)
 	if err != nil {
@@ -121,12 +162,9 @@ func (s *Server) upstream(ctx context.Context, p *Provider) (*upstream, error) {
 		provider: found, client: client, issuer: p.Settings.Issuer, endSession: more.EndSession, style: style, sendsIssuer: more.SendsIssuer,
 		fetched: s.Now(), settings: settings, keys: newKeySet(client, more.JWKS, s.Now),
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known != nil && known.keys.url == up.keys.url && known.settings == settings {
+	if known != nil && known.keys.url == up.keys.url {
 		up.keys = known.keys
 	}
-	s.upstreams[p.ID] = up
 	return up, nil
 }
 
@@ -226,6 +264,18 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		return s.distrust(r, p, err)
+	}
+	for _, required := range p.Settings.Require {
+		if name, value, _ := strings.Cut(required, "="); !slices.Contains(claims.list(name), value) {
+			return s.refuse(r, &RefusedError{
+				Reason: fmt.Sprintf("at %s: the claim %s is not as it must be", p.Slug, name),
+				Public: "This account of " + p.Name + " does not belong to your organization.", Next: "Sign in there with the account of your organization.",
+			})
+		}
+	}
+	if len(p.Rules) > 0 && claims.elsewhere(p.groupClaim()) {
+		// To take them for none would take away roles.
+		return s.distrust(r, p, errors.New("the groups are too many for the token; have the provider send only those assigned to Oriel"))
 	}
 	v, err := s.vouched(p, f, claims)
 	if err != nil {
@@ -437,6 +487,13 @@ func (p *Provider) groupClaim() string {
 func (c claims) has(name string) bool {
 	raw, ok := c[name]
 	return ok && !bytes.Equal(raw, []byte("null"))
+}
+
+// elsewhere says whether a claim was left out for its size (OpenID Connect Core
+// §5.6.2, as Microsoft Entra ID does with many groups).
+func (c claims) elsewhere(name string) bool {
+	var names map[string]string
+	return !c.has(name) && unmarshal(c["_claim_names"], &names) && names[name] != ""
 }
 
 // text returns the first of the claims that is a text, "" for none. Of

@@ -258,6 +258,9 @@ func TestWhoIsLetIn(t *testing.T) {
 		"another claim":                  {func(n *sso.NewProvider) { n.Settings.EmailClaim, n.Settings.TrustEmail = "upn", true }, map[string]any{"email": nil, "upn": "ada@example.com"}, ""},
 		"another claim, not vouched for": {func(n *sso.NewProvider) { n.Settings.EmailClaim = "upn" }, map[string]any{"upn": "ada@example.com"}, "that it has verified"},
 		"another subject claim":          {func(n *sso.NewProvider) { n.Settings.SubjectClaim = "oid" }, map[string]any{"oid": "1"}, ""},
+		"a required claim":               {func(n *sso.NewProvider) { n.Settings.Require = []string{"hd=example.com"} }, map[string]any{"hd": "example.com"}, ""},
+		"another value":                  {func(n *sso.NewProvider) { n.Settings.Require = []string{"hd=example.com"} }, map[string]any{"hd": "example.org"}, "does not belong to your organization"},
+		"no required claim":              {func(n *sso.NewProvider) { n.Settings.Require = []string{"hd=example.com"} }, nil, "does not belong to your organization"},
 		"no subject claim":               {func(n *sso.NewProvider) { n.Settings.SubjectClaim = "oid" }, nil, "could not be accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -358,6 +361,15 @@ func TestGroupsGiveAndTakeRoles(t *testing.T) {
 	step("a role of a mapping", []string{"all"}, "analyst", "builder", "viewer")
 	p.Must(p.Admin.Providers.Unmap(t.Context(), "okta", sso.Rule{Group: "all", Team: "shop", Role: "builder"}, audit.Shell("test")))
 	step("of a mapping that is gone", []string{"all"}, "analyst", "viewer")
+	// Groups that do not fit into the token are not the same as none.
+	step("groups that fit", []string{"eng", "leads"}, "analyst", "operator", "viewer")
+	p.set("groups", nil)
+	p.userinfo = map[string]any{"sub": "00u1"}
+	p.set("_claim_names", map[string]string{"groups": "src1"})
+	p.set("_claim_sources", map[string]any{"src1": map[string]string{"endpoint": "https://graph.example/groups"}})
+	p.refused(t, "could not be accepted")
+	p.set("_claim_names", nil)
+	p.set("_claim_sources", nil)
 	// A provider that is removed takes what it gave at once.
 	step("a role once more", []string{"leads"}, "analyst", "operator", "viewer")
 	_, err := p.Admin.Providers.Remove(t.Context(), "okta", audit.Shell("test"))
@@ -558,5 +570,64 @@ func TestPrivateAddressesNeedLeave(t *testing.T) {
 	s.Must(err)
 	if res = s.Browser().Get("/login/sso/cellar"); res.Status != http.StatusBadGateway || !strings.Contains(s.Log(), "connection refused") {
 		t.Errorf("status %d\n%s", res.Status, s.Log())
+	}
+}
+
+// A class that only a provider gives can be demanded (OpenID Connect Core
+// §5.5.1.1), and must then have been given.
+func TestOIDC_5_5_1_1_EssentialClassOfAProvider(t *testing.T) {
+	p := start(t)
+	p.SetMember("shop", "ada@example.com", "viewer")
+	p.set("acr", "urn:example:loa2")
+	demand := func(v url.Values) {
+		v.Set("scope", "openid logs:read")
+		v.Set("claims", `{"id_token":{"acr":{"essential":true,"values":["urn:example:loa2"]}}}`)
+	}
+	c := p.connect(p.Register(), p.Browser(), "shop", demand)
+	if c.IDToken == "" {
+		t.Error("no id token")
+	}
+	p.set("acr", "urn:example:loa1")
+	b := p.Browser()
+	page := b.Get(c.AuthorizeURL(demand))
+	res := p.signIn(b, "/login/sso/okta"+strings.TrimPrefix(page.Header.Get("Location"), "/login"))
+	res = b.Get(res.Header.Get("Location"))
+	if !strings.Contains(res.Header.Get("Location")+res.Body, "unmet_authentication_requirements") {
+		t.Errorf("status %d, to %q\n%s", res.Status, res.Header.Get("Location"), res.Body)
+	}
+}
+
+// A provider that is down is not asked again by everybody who tries, and one
+// that was up is believed in what it said.
+func TestProviderThatDoesNotAnswer(t *testing.T) {
+	p := start(t)
+	const discovery = issuer + "/.well-known/openid-configuration"
+	p.web.Handle(discovery, nil)
+	for range 5 {
+		if res := p.Browser().Get("/login/sso/okta"); res.Status != http.StatusBadGateway {
+			t.Fatalf("status %d", res.Status)
+		}
+	}
+	if n := p.web.Hits(discovery); n != 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+	p.web.JSON(discovery, p.discovery)
+	p.Clock.Advance(6 * time.Second)
+	p.arrive(p.Browser())
+	p.web.Handle(discovery, nil)
+	p.Clock.Advance(2 * time.Hour)
+	p.arrive(p.Browser())
+	p.arrive(p.Browser())
+	if n := p.web.Hits(discovery); n != 3 {
+		t.Errorf("it was asked %d times", n)
+	}
+	// Its keys cannot be had: nobody is let in, and it is left alone.
+	p.web.Handle(issuer+"/jwks", nil)
+	p.addKeyUnpublished()
+	for range 3 {
+		p.refused(t, "could not be accepted")
+	}
+	if n := p.web.Hits(issuer + "/jwks"); n != 2 {
+		t.Errorf("its keys were asked for %d times", n)
 	}
 }

@@ -96,6 +96,10 @@ type Settings struct {
 	ClientID string `json:"client_id,omitempty"`
 	// Scopes are asked for beside openid; nil asks for profile and email.
 	Scopes []string `json:"scopes,omitempty"`
+	// Require are claims that must have a value, as name=value: where a
+	// provider signs in people of other organizations too, the one that tells
+	// them apart.
+	Require []string `json:"require,omitempty"`
 	// ACRValues are asked for (OpenID Connect Core §3.1.2.1).
 	ACRValues []string `json:"acr_values,omitempty"`
 
@@ -265,6 +269,11 @@ func (p *Provider) check() error {
 	case OIDC:
 		if s.ClientID == "" {
 			return wrong("client_id", errors.New("a client id is required: the provider gives it to you when you register Oriel there"))
+		}
+		for _, r := range s.Require {
+			if name, _, ok := strings.Cut(r, "="); !ok || name == "" {
+				return fmt.Errorf("%q does not say which value a claim must have (write it like hd=example.com)", r)
+			}
 		}
 		return wrong("issuer", checkProviderURL("issuer", s.Issuer, s.AllowPrivate))
 	case SAML:

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
@@ -48,9 +50,14 @@ type Server struct {
 	Config
 	desk *login.Desk
 
-	mu sync.Mutex // guards upstreams
-	// upstreams are the OpenID Connect providers in use.
+	// discovering has one fetch of a provider's metadata at a time.
+	discovering singleflight.Group
+
+	mu sync.Mutex // guards all below
+	// upstreams are the OpenID Connect providers in use, failures those that
+	// did not answer.
 	upstreams map[ID]*upstream
+	failures  map[ID]failure
 }
 
 var _ login.Providers = (*Server)(nil)
@@ -61,7 +68,7 @@ func New(c Config) (*Server, error) {
 	if c.Registry == nil || c.Site == nil || c.Steps == nil || len(c.Key) == 0 || c.PublicURL == "" || c.Now == nil || c.Logger == nil {
 		return nil, errors.New("sso: Config needs Registry, Site, Steps, Key, PublicURL, Now and Logger")
 	}
-	return &Server{Config: c, upstreams: make(map[ID]*upstream)}, nil
+	return &Server{Config: c, upstreams: make(map[ID]*upstream), failures: make(map[ID]failure)}, nil
 }
 
 // Attach says at which desk people are signed in.
