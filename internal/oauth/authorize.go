@@ -238,7 +238,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 		stale = found && session.AuthTime.Before(since)
 	}
 	switch {
-	case !login.CanMeet(auth.Claims.ACR):
+	case !s.Desk.CanMeet(auth.Claims.ACR):
 		return s.refuse(w, r, auth, spec.NewError(spec.UnmetAuthenticationRequirements, "nobody can sign in here as the claims parameter demands"))
 	case auth.Prompt.None && (!found || stale):
 		return s.refuse(w, r, auth, spec.NewError(spec.LoginRequired, "the person must sign in"))
