@@ -58,7 +58,13 @@ func (d *Desk) atEnrol(w http.ResponseWriter, r *http.Request, token string, kin
 		http.Redirect(w, r, secondURL(token), http.StatusSeeOther)
 		return h, st, false, nil
 	case !h.fresh:
-		http.Redirect(w, r, d.SignInURL(enrolURL(kind, token), SignInOptions{Reauthenticate: true, LoginHint: h.person.Email}), http.StatusSeeOther)
+		again := SignInOptions{Reauthenticate: true, LoginHint: h.person.Email, Need: st.Need}
+		to := enrolURL(kind, token)
+		if h.missing() == anEnrolment {
+			// The sign-in leads here by itself, and then on.
+			to = st.Return
+		}
+		http.Redirect(w, r, d.SignInURL(to, again), http.StatusSeeOther)
 		return h, st, false, nil
 	}
 	return h, st, true, nil

@@ -127,8 +127,8 @@ func (d *Desk) RecordRefused(r *http.Request, person org.PersonID, reason string
 // with none listed, anybody can. What an identity provider gives is its own
 // affair, so where there is one, any class might be met.
 func (d *Desk) CanMeet(ctx context.Context, classes []string) (bool, error) {
-	if CanMeet(classes) || d.Providers == nil {
-		return CanMeet(classes), nil
+	if here := d.canMeetHere(classes); here || d.Providers == nil {
+		return here, nil
 	}
 	offers, err := d.Providers.Offers(ctx)
 	if err != nil {

@@ -288,7 +288,12 @@ func (d *Desk) takeSecond(w http.ResponseWriter, r *http.Request) error {
 		page.Recovery, page.Error = form.Has("recovery"), problem
 		return d.Site.Render(w, status, page)
 	}
-	try, wait := d.second.begin(string(h.person.ID), d.Site.ClientAddress(r))
+	try, wait := attempt{}, time.Duration(0)
+	if !form.Has("passkey") {
+		// A passkey cannot be guessed, and must not be kept waiting by somebody
+		// who guesses codes.
+		try, wait = d.second.begin(string(h.person.ID), d.Site.ClientAddress(r))
+	}
 	if wait > 0 {
 		seconds := math.Ceil(wait.Seconds())
 		w.Header().Set("Retry-After", fmt.Sprintf("%.0f", seconds))
@@ -305,7 +310,9 @@ func (d *Desk) takeSecond(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d.second.succeeded(try)
+	if !form.Has("passkey") {
+		d.second.succeeded(try)
+	}
 	return d.proceed(w, r, h.person, proved, how, token, st)
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"html"
 	"net/http"
@@ -384,5 +385,55 @@ func TestMFA_Reset(t *testing.T) {
 	}
 	if !strings.Contains(h.kinds(), "factors.reset") {
 		t.Error("no event")
+	}
+}
+
+// TestMFA_StaleSessionEnrolsOnce: somebody whose session is from before the
+// policy signs in again, sets up one factor, and is where they were going.
+func TestMFA_StaleSessionEnrolsOnce(t *testing.T) {
+	h := newHouse(t)
+	h.addAda()
+	b := h.browser()
+	b.password()
+	h.clock.turn(time.Hour)
+	if err := h.directory.SetMFA(t.Context(), "", org.MFARequired, audit.System()); err != nil {
+		t.Fatal(err)
+	}
+	link := func(page, prefix string) string {
+		t.Helper()
+		m := regexp.MustCompile(`href="(` + prefix + `[^"]*)"`).FindStringSubmatch(page)
+		if m == nil {
+			t.Fatalf("no link %s on\n%s", prefix, page)
+		}
+		return html.UnescapeString(m[1])
+	}
+	choice := b.follow(b.get(h.desk.SignInURL("/there", login.SignInOptions{})))
+	again := b.follow(b.get(link(choice.body, `/login/enrol\?kind=totp`)))
+	if !strings.Contains(again.body, "Please confirm that it is still you") {
+		t.Fatal(again.body)
+	}
+	choice = b.follow(b.post("/login", "step", field(again.body, "step"), "email", adaEmail, "password", adaPassword))
+	page := b.get(link(choice.body, `/login/enrol\?kind=totp`))
+	secret := regexp.MustCompile(`<code class="copy key">([^<]*)</code>`).FindStringSubmatch(page.body)
+	codes := b.post("/login/enrol", "step", field(page.body, "step"), "kind", "totp", "enrolment", field(page.body, "enrolment"), "code", codeOf(t, secret[1], h.clock.now()))
+	if a := b.get(link(codes.body, "/login/second")); a.Header.Get("Location") != "/there" {
+		t.Errorf("it goes on to %q", a.Header.Get("Location"))
+	}
+}
+
+// TestMFA_FewApps: each app makes guessing a code easier.
+func TestMFA_FewApps(t *testing.T) {
+	h := newHouse(t)
+	p := h.addAda()
+	for range 3 {
+		h.withApp(p)
+	}
+	e := h.factors.BeginTOTP(p.ID)
+	shown, err := h.factors.Show(e, p.Email)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.factors.ConfirmTOTP(t.Context(), e, p.ID, codeOf(t, shown.Text, h.clock.now()), "", audit.System()); !errors.Is(err, mfa.ErrTooMany) {
+		t.Errorf("a fourth: %v", err)
 	}
 }

@@ -34,10 +34,13 @@ const (
 	ACRPassword = "urn:oriel:acr:password"
 )
 
-// CanMeet says whether somebody could sign in here with one of the classes;
-// with none listed, anybody can.
-func CanMeet(classes []string) bool {
-	return len(classes) == 0 || slices.ContainsFunc(classes, func(c string) bool { return c == ACRPassword || c == ACRMultiFactor || c == ACRPasskey })
+// canMeetHere says whether somebody could sign in with one of the classes
+// without an identity provider; with none listed, anybody can.
+func (d *Desk) canMeetHere(classes []string) bool {
+	passkeys, _ := d.Factors.Passkeys()
+	return len(classes) == 0 || slices.ContainsFunc(classes, func(c string) bool {
+		return c == ACRPassword || c == ACRMultiFactor || c == ACRPasskey && passkeys
+	})
 }
 
 // sessionIDLength is that of a session id: 256 bits and a little more, in

@@ -53,9 +53,9 @@ func newThrottle(now func() time.Time) *throttle {
 }
 
 // Limits of guessing codes, by those who know the password: a stranger cannot
-// trip them for a victim, so they may delay more. A code of six digits of which
-// three are good at a time falls to 300 guesses a day with a chance of one in a
-// thousand.
+// trip them for a victim, so they may delay more. That leaves 300 guesses a
+// day. Of a million codes three are good at a time for each app, so the chance
+// is one in a thousand a day, and every guess is in the audit log.
 const (
 	secondAccountFailures = 10
 	maxSecondDelay        = 5 * time.Minute

@@ -255,6 +255,13 @@ func TestPasskeys(t *testing.T) {
 				}
 				return nil
 			})
+
+			// A passkey opens no account that is disabled.
+			o.Admin("user", "disable", "--email", email)
+			b.Open(o.URL + "/security")
+			b.Press("Sign in with a passkey")
+			b.ExpectHeading("Sign in")
+			b.ExpectText("The passkey was not accepted.")
 			calm(t, b)
 		})
 	}

@@ -62,7 +62,7 @@ type Factor struct {
 var (
 	ErrNotFound      = errors.New("there is no such factor")
 	ErrExists        = errors.New("this was set up already")
-	ErrTooMany       = fmt.Errorf("nobody may have more than %d factors; remove one first", maxFactors)
+	ErrTooMany       = errors.New("you have as many of these as anybody may; remove one first")
 	ErrCodeWrong     = errors.New("the code is not right")
 	ErrCodeUsed      = errors.New("this code was used before; wait for the next one")
 	ErrRecoveryCode  = errors.New("the recovery code is not right, or was used before")
@@ -159,6 +159,9 @@ func New(c Config) (*Factors, error) {
 const (
 	// maxFactors is how many factors a person may have.
 	maxFactors = 10
+	// maxApps is how many of them may be authenticator apps: each makes
+	// guessing a code easier.
+	maxApps = 3
 	// maxNameRunes bounds what a person calls a factor.
 	maxNameRunes = 60
 )
@@ -242,6 +245,15 @@ func (f *Factors) add(ctx context.Context, factor Factor, by audit.Actor) ([]str
 	have, err := f.List(ctx, factor.Person)
 	if err != nil {
 		return nil, err
+	}
+	apps := 0
+	for _, other := range have {
+		if other.Kind == TOTP {
+			apps++
+		}
+	}
+	if factor.Kind == TOTP && apps >= maxApps {
+		return nil, ErrTooMany
 	}
 	events := []audit.Event{f.event(by, audit.FactorAdded, factor.Person, string(factor.Kind)+": "+factor.Name)}
 	var codes, hashes []string
