@@ -1,5 +1,6 @@
 // Package console serves the pages on which people see and change what is
-// theirs: the start page, their connections, and, for owners, new teams.
+// theirs: the start page, their connections, their teams, and, for owners and
+// team administrators, who may do what.
 //
 // It decides nothing by itself: package login says who is at the browser,
 // [org.Directory] and [grant.Authority] make the changes. Every route stands in
@@ -12,12 +13,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -32,8 +35,10 @@ type Config struct {
 	MCPURL string
 	// LogsURL is where logs are sent (OTLP over HTTP); "" hides how to.
 	LogsURL string
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Logs shows previews of roles; nil does without them.
+	Logs   telemetry.Logs
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Console serves the pages. It is safe for concurrent use.
@@ -49,12 +54,12 @@ func New(c Config) (*Console, error) {
 
 // Routes returns the console's route table.
 func (c *Console) Routes() []web.Route {
-	return []web.Route{
+	return slices.Concat([]web.Route{
 		c.page("GET /{$}", web.SignedIn, c.start),
 		c.page("GET /connections", web.SignedIn, c.connections),
 		c.form("POST /connections/{id}/disconnect", web.SignedIn, c.disconnect),
 		c.form("POST /teams", web.Owner, c.createTeam),
-	}
+	}, c.organizationRoutes())
 }
 
 // handler is a handler for somebody who is signed in.
@@ -97,7 +102,7 @@ func (c *Console) only(who web.Audience, h handler) web.HandlerFunc {
 }
 
 func account(s login.Session) web.Account {
-	return web.Account{Name: s.Person.Name, Email: s.Person.Email}
+	return web.Account{Name: s.Person.Name, Email: s.Person.Email, Owner: s.Person.Owner}
 }
 
 func (c *Console) actor(s login.Session, r *http.Request) audit.Actor {

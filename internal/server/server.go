@@ -227,7 +227,7 @@ func (s *Server) mount() error {
 	}
 	con, err := console.New(console.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.logs,
 	})
 	if err != nil {
 		return err

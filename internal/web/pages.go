@@ -33,7 +33,11 @@ type frame struct {
 }
 
 // Account is the person at the browser, as pages show them.
-type Account struct{ Name, Email string }
+type Account struct {
+	Name, Email string
+	// Owner shows the way to what only owners may see.
+	Owner bool
+}
 
 // Link is a link with its text.
 type Link struct{ Text, URL string }
@@ -312,7 +316,12 @@ func NewPages() (*Pages, error) {
 		},
 		"autosubmit": autoSubmitScript,
 		"formaction": formAction,
-		"problem":    func(errs map[string]string, field string) string { return errs[field] },
+		"optional": func(label, name, value, hint, problem string) formField {
+			return formField{Label: label, Name: name, Type: "text", Value: value, Autocomplete: "off", Hint: hint, Error: problem}
+		},
+		"people":  func(n int) string { return countOf(n, "person", "people") },
+		"plural":  countOf,
+		"problem": func(errs map[string]string, field string) string { return errs[field] },
 	}
 	for _, page := range []Page{
 		SignInPage{},
@@ -328,6 +337,16 @@ func NewPages() (*Pages, error) {
 		LogoutPage{},
 		DevicePage{},
 		DeviceDonePage{},
+		TeamsPage{},
+		TeamPage{},
+		MemberPage{},
+		RolesPage{},
+		RolePage{},
+		GroupsPage{},
+		GroupPage{},
+		GroupTeamPage{},
+		AccessPage{},
+		RemovePage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

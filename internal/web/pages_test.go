@@ -21,14 +21,15 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 var (
-	ada = Account{Name: "Ada Lovelace", Email: "ada@example.com"}
-	now = time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)
+	ada   = Account{Name: "Ada Lovelace", Email: "ada@example.com"}
+	owner = Account{Name: "Grace Hopper", Email: "grace@example.com", Owner: true}
+	now   = time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)
 )
 
 const mcpURL = "http://127.0.0.1:8080/mgmt/api/v1/mcp"
 
 // pages are one of each kind and state that people meet, by golden file.
-var pages = map[string]Page{
+var pages = withOrganization(map[string]Page{
 	"signin":       SignInPage{},
 	"signin_wrong": SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Error: "The e-mail address or the password is not right."},
 	"signin_again": SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Reauthenticate: true},
@@ -157,7 +158,7 @@ var pages = map[string]Page{
 	},
 	"logout":           LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", ClientName: "Portal", Person: ada},
 	"logout_anonymous": LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
-}
+})
 
 func newPages(t testing.TB) *Pages {
 	t.Helper()
@@ -200,6 +201,16 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		ContinuePage{},
 		FormPostPage{},
 		LogoutPage{},
+		TeamsPage{},
+		TeamPage{},
+		MemberPage{},
+		RolesPage{},
+		RolePage{},
+		GroupsPage{},
+		GroupPage{},
+		GroupTeamPage{},
+		AccessPage{},
+		RemovePage{},
 	} {
 		render(t, p, zero)
 	}
