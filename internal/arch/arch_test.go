@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 
 	// The whole.
 	"internal/server":          {"*"},
-	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/server"},
+	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/server", "internal/web"},
 	"internal/grant/granttest": {"internal/audit", "internal/grant", "internal/oauth/spec", "internal/org", "internal/store"},
 	"internal/arch":            {},
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -272,6 +273,9 @@ func (s *Server) mount() error {
 // PublicURL returns the address under which people and clients reach the
 // server.
 func (s *Server) PublicURL() string { return s.public.String() }
+
+// Routes returns the route table.
+func (s *Server) Routes() []web.Route { return slices.Clone(s.routes) }
 
 // Run answers requests until ctx is done, then stops: requests under way
 // finish, streams end, logs are flushed, the engine and the store close.
