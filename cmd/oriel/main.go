@@ -23,9 +23,9 @@ type cli struct {
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
 	User       userCommand       `cmd:"" help:"People: add, disable, enable, list, reset-mfa."`
-	Team       teamCommand       `cmd:"" help:"Teams: add, list."`
+	Team       teamCommand       `cmd:"" help:"Teams: add, list, rename."`
 	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
-	Role       roleCommand       `cmd:"" help:"Roles of a team and their permissions: set, list."`
+	Role       roleCommand       `cmd:"" help:"Roles of a team or of all, and what they show: set, list, remove."`
 	Group      groupCommand      `cmd:"" help:"Groups of people and the roles that they give: add, list, remove, member, grant, revoke."`
 	Access     accessCommand     `cmd:"" help:"What somebody may do in a team, and why: explain."`
 	Key        keyCommand        `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`

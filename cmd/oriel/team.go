@@ -11,6 +11,8 @@ import (
 type teamCommand struct {
 	Add  teamAdd  `cmd:"" help:"Add a team."`
 	List teamList `cmd:"" help:"List teams."`
+
+	Rename teamRename `cmd:"" help:"Change a team's display name; its slug stays."`
 }
 
 type jsonTeam struct {
@@ -40,6 +42,23 @@ func (c *teamAdd) Run(env *environment) error {
 		}
 		return c.print(env, toJSONTeam(t), fmt.Sprintf("Added team %s (%s).\nNext: oriel member set --team %s --email E --role admin, and oriel key add --team %s --name N to send logs.\n",
 			t.Name, t.Slug, t.Slug, t.Slug))
+	})
+}
+
+type teamRename struct {
+	adminFlags
+	Slug string `required:"" help:"Slug of the team." placeholder:"S"`
+	Name string `required:"" help:"The new name, as people see it." placeholder:"N"`
+}
+
+// Run renames a team.
+func (c *teamRename) Run(env *environment) error {
+	return c.with(env, func(a *server.Admin) error {
+		t, err := a.Directory.RenameTeam(env.ctx, c.Slug, c.Name, operator())
+		if err != nil {
+			return err
+		}
+		return c.print(env, toJSONTeam(t), fmt.Sprintf("Team %s is called %s.\n", t.Slug, t.Name))
 	})
 }
 

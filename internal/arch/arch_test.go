@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"internal/login/sso": {"internal/audit", "internal/login", "internal/login/sso/saml", "internal/oauth/clientdoc", "internal/org", "internal/web"},
 
 	// Doors: they never know each other.
-	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/web"},
+	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/telemetry", "internal/web"},
 	"internal/ingest":          {"internal/access", "internal/telemetry", "internal/web"},
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},
 	"internal/mcpserver":       {"internal/access", "internal/grant", "internal/oauth/dpop", "internal/oauth/spec", "internal/tools", "internal/web"},
@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 
 	// The whole.
 	"internal/server":          {"*"},
-	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/server"},
+	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/server", "internal/web"},
 	"internal/grant/granttest": {"internal/audit", "internal/grant", "internal/oauth/spec", "internal/org", "internal/store"},
 	"internal/arch":            {},
 }

@@ -1,6 +1,7 @@
 // Package console serves the pages on which people see and change what is
-// theirs: the start page, their connections, and, for owners, new teams, the
-// integrations in use and the clients added beforehand.
+// theirs: the start page, their connections and teams, and, for owners and
+// team administrators, who may do what, which integrations are in use, and what
+// happened.
 //
 // It decides nothing by itself: package login says who is at the browser,
 // [org.Directory] and [grant.Authority] make the changes. Every route stands in
@@ -21,6 +22,7 @@ import (
 	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/login/sso"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -36,8 +38,10 @@ type Config struct {
 	MCPURL string
 	// LogsURL is where logs are sent (OTLP over HTTP); "" hides how to.
 	LogsURL string
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Logs shows previews of roles; nil does without them.
+	Logs   telemetry.Logs
+	Now    func() time.Time
+	Logger *slog.Logger
 	// Providers are the identity providers; nil has no page about them.
 	Providers *sso.Server
 }
@@ -71,7 +75,7 @@ func (c *Console) Routes() []web.Route {
 		c.form("POST /integrations/{id}/unblock", web.Owner, c.unblockIntegration),
 		c.page("GET /clients", web.Owner, c.clients),
 		c.form("POST /clients", web.Owner, c.addClient),
-	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes())
+	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes(), c.organizationRoutes())
 }
 
 // handler is a handler for somebody who is signed in.

@@ -253,7 +253,10 @@ func TestRoutesByAudience(t *testing.T) {
 	}
 	for _, route := range h.console.Routes() {
 		method, path, _ := strings.Cut(route.Pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{id}", "unknown").Replace(path)
+		path = strings.NewReplacer("{$}", "", "{id}", "unknown", "{group}", "unknown", "{person}", "unknown", "{role}", "unknown", "{slug}", "unknown").Replace(path)
+		if route.Who == web.Member || route.Who == web.TeamAdmin {
+			continue // in which team matters: internal/server has the whole table
+		}
 		if route.Who != web.SignedIn && route.Who != web.Owner {
 			t.Errorf("%s is for %d", route.Pattern, route.Who)
 		}

@@ -63,7 +63,7 @@ func (c *Console) providersPage(ctx context.Context, s login.Session) (web.Provi
 		return page, err
 	}
 	for _, t := range teams {
-		page.Teams = append(page.Teams, web.Choice{Value: t.Slug, Text: t.Name})
+		page.Teams = append(page.Teams, web.Option{Value: t.Slug, Text: t.Name})
 		roles, err := c.Directory.Roles(ctx, t.Slug)
 		if err != nil {
 			return page, err

@@ -172,6 +172,22 @@ func (d *Directory) AddTeam(ctx context.Context, slug, name string, by audit.Act
 	return t, nil
 }
 
+// RenameTeam changes a team's display name.
+func (d *Directory) RenameTeam(ctx context.Context, slug, name string, by audit.Actor) (Team, error) {
+	t, err := d.Team(ctx, slug)
+	if err != nil {
+		return Team{}, err
+	}
+	if name, err = parseName("a team", name); err != nil || name == t.Name {
+		return t, err
+	}
+	if err := d.store.RenameTeam(ctx, t.ID, name, d.event(by, audit.TeamRenamed, string(t.ID), slug, t.Name+" is called "+name)); err != nil {
+		return Team{}, fmt.Errorf("rename team %s: %w", slug, err)
+	}
+	t.Name = name
+	return t, nil
+}
+
 // Team finds a team by its slug.
 func (d *Directory) Team(ctx context.Context, slug string) (Team, error) {
 	t, err := d.store.TeamBySlug(ctx, slug)

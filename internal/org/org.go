@@ -63,6 +63,8 @@ type Store interface {
 	// CreateTeam adds t with a tenant id of its own, which it returns in the
 	// team. Errors: ErrSlugTaken.
 	CreateTeam(ctx context.Context, t Team, ev audit.Event) (Team, error)
+	// RenameTeam changes a team's display name. Errors: ErrTeamNotFound.
+	RenameTeam(ctx context.Context, id TeamID, name string, ev audit.Event) error
 	// TeamBySlug returns ErrTeamNotFound where there is none.
 	TeamBySlug(ctx context.Context, slug string) (Team, error)
 	// Teams lists all teams, the first created first.

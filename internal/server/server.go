@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -239,7 +240,7 @@ func (s *Server) mount() error {
 	}
 	con, err := console.New(console.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.logs,
 	})
 	if err != nil {
 		return err
@@ -292,6 +293,9 @@ func (s *Server) mount() error {
 // PublicURL returns the address under which people and clients reach the
 // server.
 func (s *Server) PublicURL() string { return s.public.String() }
+
+// Routes returns the route table.
+func (s *Server) Routes() []web.Route { return slices.Clone(s.routes) }
 
 // Run answers requests until ctx is done, then stops: requests under way
 // finish, streams end, logs are flushed, the engine and the store close.

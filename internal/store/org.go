@@ -236,6 +236,24 @@ func (db *DB) CreateTeam(ctx context.Context, team org.Team, ev audit.Event) (or
 	return team, err
 }
 
+// RenameTeam implements org.Store.
+func (db *DB) RenameTeam(ctx context.Context, id org.TeamID, name string, ev audit.Event) error {
+	return db.update(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE teams SET name = $1 WHERE id = $2", name, string(id))
+		if err != nil {
+			return fmt.Errorf("rename team: %w", err)
+		}
+		if n == 0 {
+			return org.ErrTeamNotFound
+		}
+		// Standings show the name.
+		if err := t.change(access.RoleChanged, string(id), ev.At); err != nil {
+			return err
+		}
+		return t.record(ev)
+	})
+}
+
 // TeamBySlug implements org.Store.
 func (db *DB) TeamBySlug(ctx context.Context, slug string) (org.Team, error) {
 	var r teamRow

@@ -25,6 +25,7 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/server"
+	"github.com/orielhq/oriel/internal/web"
 )
 
 // engineVariable tells a test binary that it is the engine.
@@ -128,6 +129,7 @@ type Server struct {
 	Admin *server.Admin
 
 	settings config.Server
+	routes   []web.Route
 	network  clientdoc.Network
 	stop     context.CancelFunc
 	done     chan error
@@ -184,7 +186,7 @@ func (s *Server) start() {
 		Logs: slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}),
 	})
 	s.Must(err)
-	s.URL = srv.PublicURL()
+	s.URL, s.routes = srv.PublicURL(), srv.Routes()
 	// A restart must come back at the same address.
 	s.settings.Listen = s.URL[len("http://"):]
 	ctx, cancel := context.WithCancel(context.Background())
@@ -220,6 +222,9 @@ func (s *Server) Reconfigure(change func(*config.Server)) {
 	change(&s.settings)
 	s.start()
 }
+
+// Routes returns the server's route table.
+func (s *Server) Routes() []web.Route { return s.routes }
 
 // Log returns what the server has logged.
 func (s *Server) Log() string { return s.logs.String() }

@@ -42,6 +42,20 @@ type Account struct {
 // Link is a link with its text.
 type Link struct{ Text, URL string }
 
+// mainNav leads to what everybody has, organizationNav to what owners have.
+var (
+	mainNav         = []Link{{"Start", "/"}, {"Connections", "/connections"}, {"Teams", "/teams"}, {"Security", "/security"}}
+	organizationNav = []Link{
+		{"Groups", "/groups"},
+		{"Roles", "/roles"},
+		{"Identity providers", "/providers"},
+		{"Policies", "/policies"},
+		{"Integrations", "/integrations"},
+		{"Clients", "/clients"},
+		{"Audit", "/audit"},
+	}
+)
+
 // SignInPage asks who is there.
 type SignInPage struct {
 	// Step is the signed step that says where to go afterwards, "" for none.
@@ -339,11 +353,18 @@ func NewPages() (*Pages, error) {
 		"field": func(label, name, kind, value, auto, hint, problem string) formField {
 			return formField{label, name, kind, value, auto, hint, problem}
 		},
-		"entry":        newEntry,
-		"providerform": newProviderForm,
-		"autosubmit":   autoSubmitScript,
-		"formaction":   formAction,
-		"problem":      func(errs map[string]string, field string) string { return errs[field] },
+		"entry":           newEntry,
+		"providerform":    newProviderForm,
+		"mainnav":         func() []Link { return mainNav },
+		"organizationnav": func() []Link { return organizationNav },
+		"autosubmit":      autoSubmitScript,
+		"formaction":      formAction,
+		"problem":         func(errs map[string]string, field string) string { return errs[field] },
+		"optional": func(label, name, value, hint, problem string) formField {
+			return formField{Label: label, Name: name, Type: "text", Value: value, Autocomplete: "off", Hint: hint, Error: problem}
+		},
+		"people": func(n int) string { return countOf(n, "person", "people") },
+		"plural": countOf,
 	}
 	for _, page := range []Page{
 		SignInPage{},
@@ -375,6 +396,16 @@ func NewPages() (*Pages, error) {
 		IntegrationPage{},
 		ClientsPage{},
 		ClientAddedPage{},
+		TeamsPage{},
+		TeamPage{},
+		MemberPage{},
+		RolesPage{},
+		RolePage{},
+		GroupsPage{},
+		GroupPage{},
+		GroupTeamPage{},
+		AccessPage{},
+		RemovePage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

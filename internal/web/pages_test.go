@@ -24,9 +24,9 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 var (
-	ada   = Account{Name: "Ada Lovelace", Email: "ada@example.com"}
-	grace = Account{Name: "Grace Hopper", Email: "grace@example.com", Owner: true}
-	now   = time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)
+	ada  = Account{Name: "Ada Lovelace", Email: "ada@example.com"}
+	boss = Account{Name: "Grace Hopper", Email: "grace@example.com", Owner: true}
+	now  = time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)
 )
 
 // ask is a question to a passkey, and levels are choices of a policy.
@@ -42,7 +42,7 @@ var (
 const mcpURL = "http://127.0.0.1:8080/mgmt/api/v1/mcp"
 
 // pages are one of each kind and state that people meet, by golden file.
-var pages = map[string]Page{
+var pages = withOrganization(map[string]Page{
 	"signin":         SignInPage{},
 	"signin_wrong":   SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Error: "The e-mail address or the password is not right."},
 	"signin_again":   SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Reauthenticate: true},
@@ -146,13 +146,13 @@ var pages = map[string]Page{
 		},
 	},
 	"audit": AuditPage{
-		Account: grace, Text: "grant.", Query: "text=grant.", Filtered: true, Older: "/audit?before=17&text=grant.",
+		Account: boss, Text: "grant.", Query: "text=grant.", Filtered: true, Older: "/audit?before=17&text=grant.",
 		Entries: []AuditEntry{
 			{At: now, Who: "ada@example.com", Address: "203.0.113.7", Kind: "grant.approved", Target: "grt_1", Team: "web-shop", Details: "<Cursor> (cl_1), scopes: logs:read"},
 			{At: now.Add(-time.Hour), Who: "root", Kind: "grant.ended", Target: "grt_0", Details: "ended by an administrator"},
 		},
 	},
-	"audit_empty":    AuditPage{Account: grace, From: "2026-11-24", To: "2026-11-23", Filtered: true, Errors: map[string]string{"to": "This day is before the first one."}},
+	"audit_empty":    AuditPage{Account: boss, From: "2026-11-24", To: "2026-11-23", Filtered: true, Errors: map[string]string{"to": "This day is before the first one."}},
 	"device":         DevicePage{Action: "/device", Person: ada, SignOutStep: "b3V0.c3Vt"},
 	"device_wrong":   DevicePage{Action: "/device", Person: ada, Typed: "\"><script>", Error: "No device is waiting for this code."},
 	"device_compare": DevicePage{Action: "/device", Person: ada, Code: "WDJB-MJHT", SignOutStep: "b3V0.c3Vt"},
@@ -173,7 +173,7 @@ var pages = map[string]Page{
 		Teams:  []ConsentTeam{{Slug: "payments", Name: "Payments", Checked: true, Can: []ConsentPermission{{Scope: "logs:read", Text: "Read logs"}}}},
 	},
 	"integrations": IntegrationsPage{
-		Account: grace, Now: now, Notice: "Cursor is revoked: 3 people, 5 connections. Their next call is refused.",
+		Account: boss, Now: now, Notice: "Cursor is revoked: 3 people, 5 connections. Their next call is refused.",
 		Integrations: []Integration{
 			{
 				ID: "aaaa", Name: "Claude Code", Host: "claude.ai", Destination: "this computer", Connections: 9, LastUsed: now.Add(-3 * time.Minute),
@@ -185,20 +185,20 @@ var pages = map[string]Page{
 			{ID: "eeee", Name: "evil.example", Whole: true, Blocked: true},
 		},
 	},
-	"integrations_empty": IntegrationsPage{Account: grace, Now: now, Block: "https://10.0.0.1/x", BlockError: "Write a host, like example.com."},
+	"integrations_empty": IntegrationsPage{Account: boss, Now: now, Block: "https://10.0.0.1/x", BlockError: "Write a host, like example.com."},
 	"integration_revoke": IntegrationPage{
-		Account: grace, Back: "/integrations",
+		Account: boss, Back: "/integrations",
 		Integration: Integration{
 			ID: "bbbb", Name: "Cursor", Destination: "cursor: (an app on this computer)", Connections: 5,
 			People: []string{"Ada (ada@example.com)", "Bo (bo@example.com)", "Cy (cy@example.com)"},
 		},
 	},
 	"integration_block": IntegrationPage{
-		Account: grace, Back: "/clients", Block: true,
+		Account: boss, Back: "/clients", Block: true,
 		Integration: Integration{ID: "cccc", Name: "Nightly report", Registered: true, Connections: 1, Programs: []string{"Nightly report"}},
 	},
 	"clients": ClientsPage{
-		Account: grace, Now: now, Form: ClientForm{Teams: []StartTeam{{Slug: "web-shop", Name: "Web Shop"}}},
+		Account: boss, Now: now, Form: ClientForm{Teams: []StartTeam{{Slug: "web-shop", Name: "Web Shop"}}},
 		Clients: []RegisteredClient{
 			{
 				Integration: Integration{ID: "cccc", Name: "Nightly report", Registered: true, Connections: 1, LastUsed: now.Add(-2 * time.Hour), Programs: []string{"Nightly report"}},
@@ -211,16 +211,16 @@ var pages = map[string]Page{
 			},
 		},
 	},
-	"clients_empty": ClientsPage{Account: grace, Now: now},
-	"clients_errors": ClientsPage{Account: grace, Now: now, Form: ClientForm{
+	"clients_empty": ClientsPage{Account: boss, Now: now},
+	"clients_errors": ClientsPage{Account: boss, Now: now, Form: ClientForm{
 		Name: "\"><script>", Kind: ServiceClient, RedirectURIs: "https://a.example/\n</textarea><b>", LogoutURIs: "http://a.example/", IDTokenAlg: "RS256", Roles: "captain", Team: "web-shop",
 		Teams: []StartTeam{{Slug: "web-shop", Name: "Web Shop"}}, Errors: map[string]string{
 			"name": "A name is needed.", "redirect_uris": "It is wrong.", "logout_uris": "It must be https.", "id_token_alg": "There are two.", "team": "Choose the team.", "roles": "There is no such role.",
 		},
 	}},
-	"clientadded":         ClientAddedPage{Account: grace, Name: "Portal", ClientID: "reg_def", Secret: "SECRET", TokenURL: "http://127.0.0.1:8080/oauth/token", MCPURL: mcpURL},
-	"clientadded_public":  ClientAddedPage{Account: grace, Name: "Portal", ClientID: "reg_def", MCPURL: mcpURL},
-	"clientadded_service": ClientAddedPage{Account: grace, Name: "Report", ClientID: "reg_ghi", Secret: "SECRET", Service: true, TokenURL: "http://127.0.0.1:8080/oauth/token", MCPURL: mcpURL},
+	"clientadded":         ClientAddedPage{Account: boss, Name: "Portal", ClientID: "reg_def", Secret: "SECRET", TokenURL: "http://127.0.0.1:8080/oauth/token", MCPURL: mcpURL},
+	"clientadded_public":  ClientAddedPage{Account: boss, Name: "Portal", ClientID: "reg_def", MCPURL: mcpURL},
+	"clientadded_service": ClientAddedPage{Account: boss, Name: "Report", ClientID: "reg_ghi", Secret: "SECRET", Service: true, TokenURL: "http://127.0.0.1:8080/oauth/token", MCPURL: mcpURL},
 	"signedout":           SignedOutPage{},
 	"return_signed_out":   ReturnPage{ClientName: "Cursor", URL: "cursor://anysphere.cursor-mcp/bye?state=a", What: "You are signed out."},
 	"continue":            ContinuePage{Action: "/consent", Step: "c3RlcA.c3Vt", ClientName: "Claude", Team: "Web Shop"},
@@ -280,7 +280,7 @@ var pages = map[string]Page{
 	"signedout_there": SignedOutPage{Provider: "Okta", There: true},
 	"providers_empty": ProvidersPage{Account: ada},
 	"providers": ProvidersPage{
-		Account: ada, Notice: "Okta is added.", Teams: []Choice{{"shop", "Web Shop"}}, Roles: []string{"viewer", "admin"}, BreakGlass: []string{"Ada Lovelace"},
+		Account: ada, Notice: "Okta is added.", Teams: []Option{{"shop", "Web Shop"}}, Roles: []string{"viewer", "admin"}, BreakGlass: []string{"Ada Lovelace"},
 		Providers: []ProviderItem{
 			{
 				Slug: "okta", Name: "Okta", Kind: "OpenID Connect", Enabled: true, CreateAccounts: true, At: "https://example.okta.com", Domains: []ProviderDomain{{"example.com", true}, {"example.org", false}},
@@ -296,7 +296,7 @@ var pages = map[string]Page{
 	},
 	"signedout_provider": SignedOutPage{Provider: "Okta", ProviderURL: "https://okta.example/logout?client_id=1&id_token_hint=2"},
 	"logout_anonymous":   LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
-}
+})
 
 func newPages(t testing.TB) *Pages {
 	t.Helper()
@@ -352,6 +352,16 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		IntegrationPage{},
 		ClientsPage{},
 		ClientAddedPage{},
+		TeamsPage{},
+		TeamPage{},
+		MemberPage{},
+		RolesPage{},
+		RolePage{},
+		GroupsPage{},
+		GroupPage{},
+		GroupTeamPage{},
+		AccessPage{},
+		RemovePage{},
 	} {
 		render(t, p, zero)
 	}

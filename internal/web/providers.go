@@ -23,7 +23,7 @@ type ProvidersPage struct {
 	Account   Account
 	Providers []ProviderItem
 	// Teams and Roles are the choices of a mapping.
-	Teams []Choice
+	Teams []Option
 	Roles []string
 	// New holds what was typed into the form for a new provider, and Errors
 	// what is wrong with it, by field.
@@ -35,8 +35,8 @@ type ProvidersPage struct {
 	Notice     string
 }
 
-// Choice is an option of a selection.
-type Choice struct{ Value, Text string }
+// Option is one of a selection.
+type Option struct{ Value, Text string }
 
 // NewProviderForm is what somebody typed about a new provider.
 type NewProviderForm struct {

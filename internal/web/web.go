@@ -126,10 +126,12 @@ type Audience int
 // The audiences. The zero value is nobody, so that a route which says nothing
 // is noticed.
 const (
-	Nobody   Audience = iota
-	Anyone            // no sign-in needed
-	SignedIn          // any person with a session
-	Owner             // owners of the organization
+	Nobody    Audience = iota
+	Anyone             // no sign-in needed
+	SignedIn           // any person with a session
+	Owner              // owners of the organization
+	Member             // members of the team that the path names, and owners
+	TeamAdmin          // those who administer that team, and owners
 )
 
 // Route is one entry of a door's route table. Pattern is as http.ServeMux
