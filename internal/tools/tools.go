@@ -55,7 +55,7 @@ func NewSet(c Config) (*Set, error) {
 	}
 	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now)}
 	for _, t := range []*Tool{
-		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(),
+		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newQueryHelp(),
 	} {
 		t.set = s
 		t.InputSchema = schema(t.params)
