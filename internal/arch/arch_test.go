@@ -32,8 +32,11 @@ var mayImport = map[string][]string{
 	"internal/org":    {"internal/audit", "internal/telemetry"},
 	"internal/grant":  {"internal/audit", "internal/oauth/spec", "internal/org"},
 	"internal/access": {"internal/grant", "internal/oauth/spec", "internal/org", "internal/telemetry"},
-	"internal/tools":  {"internal/access", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant"},
-	"internal/login":  {"internal/audit", "internal/login/mfa", "internal/org", "internal/web"},
+	"internal/tools":  {"internal/access", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant", "internal/tools/patterns"},
+
+	"internal/tools/patterns": {},
+
+	"internal/login": {"internal/audit", "internal/login/mfa", "internal/org", "internal/web"},
 
 	"internal/login/mfa": {"internal/audit", "internal/org"},
 

@@ -70,11 +70,33 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := s.Gate.Watch(r.Context(), caller)
 	defer stop()
 	answer := &watchedWriter{ResponseWriter: w, watched: ctx}
-	s.sdk.ServeHTTP(answer, r.WithContext(context.WithValue(ctx, callKey{}, &call{caller, ctx})))
+	handler := s.sdk
+	if progress, err := wantsProgress(r); err != nil {
+		return err
+	} else if progress {
+		handler = s.streaming
+	}
+	handler.ServeHTTP(answer, r.WithContext(context.WithValue(ctx, callKey{}, &call{caller, ctx})))
 	if answer.withheld || (!answer.begun && answer.over()) {
 		return s.challenge(w, at, spec.NewError(spec.InvalidToken, access.ErrStreamOver.Error()), context.Cause(ctx))
 	}
 	return nil
+}
+
+// wantsProgress says whether a request asks to be told how it goes, which needs
+// a stream for its answer.
+func wantsProgress(r *http.Request) (bool, error) {
+	if r.Method != http.MethodPost || !strings.Contains(strings.Join(r.Header.Values("Accept"), ","), "text/event-stream") {
+		return false, nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	// Taking it for asked where the word is but text costs nothing: clients
+	// read either kind of answer.
+	return bytes.Contains(body, []byte(`"progressToken"`)), nil
 }
 
 // watchedWriter withholds an answer that is not begun when the caller's grant

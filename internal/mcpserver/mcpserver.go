@@ -70,7 +70,9 @@ type Config struct {
 type Server struct {
 	Config
 	host string
-	sdk  http.Handler
+	// sdk answers with one JSON object, streaming with a stream of events that
+	// has room for progress.
+	sdk, streaming http.Handler
 }
 
 // New returns the endpoint, or an error that names what Config lacks.
@@ -88,18 +90,24 @@ func New(c Config) (*Server, error) {
 			Instructions: instructions, Logger: sdkLog, SupportedProtocolVersions: Revisions(),
 			// Lists differ by caller and by the minute; a client that wants
 			// to know asks.
-			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
+			Capabilities:      &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Prompts: &mcp.PromptCapabilities{}, Resources: &mcp.ResourceCapabilities{}},
+			CompletionHandler: s.complete,
 		})
 	for _, t := range c.Tools.Tools() {
 		server.AddTool(describe(t), s.handler(t))
 	}
-	server.AddReceivingMiddleware(s.listOnlyWhatMayBeCalled)
-	s.sdk = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
+	s.addPromptsAndResources(server)
+	server.AddReceivingMiddleware(s.listOnlyWhatMayBeUsed)
+	options := mcp.StreamableHTTPOptions{
 		Stateless: true, JSONResponse: true, PropagateRequestCancellation: true, Logger: sdkLog, MaxRequestBodyBytes: maxRequestBytes,
 		// The guard checks the Host itself: behind a proxy on this computer
 		// it is rightly another than the address.
 		DisableLocalhostProtection: true,
-	})
+	}
+	streaming := options
+	streaming.JSONResponse = false
+	one := func(*http.Request) *mcp.Server { return server }
+	s.sdk, s.streaming = mcp.NewStreamableHTTPHandler(one, &options), mcp.NewStreamableHTTPHandler(one, &streaming)
 	return s, nil
 }
 

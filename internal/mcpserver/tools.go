@@ -3,7 +3,6 @@ package mcpserver
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -51,42 +50,88 @@ func (s *Server) handler(t *tools.Tool) mcp.ToolHandler {
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(context.Canceled)
-		defer context.AfterFunc(c.watched, func() { cancel(context.Cause(c.watched)) })()
-		res, err := t.Call(ctx, c.caller, req.Params.Arguments)
+		ctx, stop := c.bind(ctx)
+		defer stop()
+		res, err := t.CallWithProgress(ctx, c.caller, req.Params.Arguments, progressOf(ctx, req))
 		if err != nil {
-			// The cause is for the log: it may name what is nobody's business.
-			s.Logger.ErrorContext(ctx, "tool failed", "tool", t.Name, "grant", string(c.caller.Grant()), "err", err)
-			return nil, fmt.Errorf("%s failed on the server's side; try again, and tell an administrator if it goes on", t.Name)
+			return nil, s.fault(ctx, c, "tool", t.Name, err)
 		}
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: res.Text}}, IsError: res.IsError}, nil
 	}
 }
 
-// listOnlyWhatMayBeCalled leaves out of tools/list what the caller may not
-// call now.
-func (s *Server) listOnlyWhatMayBeCalled(next mcp.MethodHandler) mcp.MethodHandler {
+// progressOf returns what tells the client how a call goes, nil where it did
+// not ask.
+func progressOf(ctx context.Context, req *mcp.CallToolRequest) tools.Progress {
+	token := req.Params.GetProgressToken()
+	if token == nil {
+		return nil
+	}
+	return func(done float64, message string) {
+		// A client that is gone hears nothing; its call ends by the context.
+		_ = req.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token, Progress: done, Message: message})
+	}
+}
+
+// listOnlyWhatMayBeUsed leaves out of lists what the caller may not use now.
+func (s *Server) listOnlyWhatMayBeUsed(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 		res, err := next(ctx, method, req)
-		list, ok := res.(*mcp.ListToolsResult)
-		if err != nil || !ok {
+		if err != nil {
 			return res, err
+		}
+		var cache *mcp.Cacheable
+		switch list := res.(type) {
+		case *mcp.ListToolsResult:
+			cache = &list.Cacheable
+		case *mcp.ListPromptsResult:
+			cache = &list.Cacheable
+		case *mcp.ListResourcesResult:
+			cache = &list.Cacheable
+		case *mcp.ListResourceTemplatesResult:
+			cache = &list.Cacheable
+		default:
+			return res, nil
 		}
 		c, err := callFrom(ctx)
 		if err != nil {
 			return nil, err
 		}
-		kept := make([]*mcp.Tool, 0, len(list.Tools))
-		for _, listed := range list.Tools {
-			if t, ok := s.Tools.Lookup(listed.Name); ok && (t.Permission == "" || c.caller.May(t.Permission)) {
-				kept = append(kept, listed)
-			}
+		// What may be used depends on the person and may change at any time:
+		// nobody may keep the answer, least of all for others.
+		cache.TTLMs, cache.CacheScope = 0, "private"
+		switch list := res.(type) {
+		case *mcp.ListToolsResult:
+			list.Tools = keep(list.Tools, func(listed *mcp.Tool) bool {
+				t, ok := s.Tools.Lookup(listed.Name)
+				return ok && (t.Permission == "" || c.caller.May(t.Permission))
+			})
+		case *mcp.ListPromptsResult:
+			list.Prompts = keep(list.Prompts, func(listed *mcp.Prompt) bool {
+				p, ok := s.Tools.LookupPrompt(listed.Name)
+				return ok && c.caller.May(p.Permission)
+			})
+		case *mcp.ListResourcesResult:
+			list.Resources = keep(list.Resources, func(listed *mcp.Resource) bool { return s.mayRead(c, listed.URI) })
+		case *mcp.ListResourceTemplatesResult:
+			list.ResourceTemplates = keep(list.ResourceTemplates, func(listed *mcp.ResourceTemplate) bool { return s.mayRead(c, listed.URITemplate) })
 		}
-		list.Tools = kept
-		// What may be called depends on the person and may change at any
-		// time: nobody may keep the answer, least of all for others.
-		list.TTLMs, list.CacheScope = 0, "private"
-		return list, nil
+		return res, nil
 	}
+}
+
+func (s *Server) mayRead(c *call, uri string) bool {
+	r, _, ok := s.Tools.LookupResource(uri)
+	return ok && c.caller.May(r.Permission)
+}
+
+// keep returns a new list: the SDK's own is for everybody.
+func keep[T any](list []T, wanted func(T) bool) []T {
+	kept := make([]T, 0, len(list))
+	for _, v := range list {
+		if wanted(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
 }

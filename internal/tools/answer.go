@@ -115,19 +115,20 @@ func (a *answer) compose(n, cellBytes int, f fence) string {
 	cut := 0
 	if a.count() > 0 {
 		line(f.open())
-		left := n
-		for i, s := range a.sections {
+		left, begun := n, false
+		for _, s := range a.sections {
 			rows := s.rows[:min(left, len(s.rows))]
 			left -= len(rows)
 			if len(rows) == 0 {
 				continue
 			}
 			if s.title != "" {
-				if i > 0 {
+				if begun {
 					b.WriteByte('\n')
 				}
 				line(s.title)
 			}
+			begun = true
 			s.write(line, rows, cellBytes, &cut)
 		}
 		line(f.close())

@@ -117,14 +117,14 @@ func (q logQuestion) describe() []string {
 func (c *call) askLogs(ctx context.Context, what string, q logQuestion, text string, rows int) (telemetry.LogResult, error) {
 	return c.queryLogs(ctx, what, telemetry.LogQuery{
 		Text: text, Services: q.services, Severities: q.severity, Start: q.window.start, End: q.window.end, Limit: rows,
-	})
+	}, searchBytes)
 }
 
 // queryLogs runs one query within the limits. Errors are problems where the
 // assistant can do something about them.
-func (c *call) queryLogs(ctx context.Context, what string, q telemetry.LogQuery) (res telemetry.LogResult, err error) {
+func (c *call) queryLogs(ctx context.Context, what string, q telemetry.LogQuery, bytes int) (res telemetry.LogResult, err error) {
 	err = c.query(ctx, what, searchTime, func(ctx context.Context, most time.Duration) error {
-		res, err = c.set.Logs.QueryLogs(ctx, c.caller.View(org.LogsRead), q, telemetry.Budget{Rows: q.Limit, Bytes: searchBytes, Time: most})
+		res, err = c.set.Logs.QueryLogs(ctx, c.caller.View(org.LogsRead), q, telemetry.Budget{Rows: q.Limit, Bytes: bytes, Time: most})
 		return err
 	})
 	if err != nil {

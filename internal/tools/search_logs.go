@@ -80,7 +80,7 @@ func searchLogs(ctx context.Context, c *call) (Result, error) {
 		q.End = c.cursor.before.Add(1)
 		q.Limit += len(c.cursor.shown)
 	}
-	res, err := c.queryLogs(ctx, "searching", q)
+	res, err := c.queryLogs(ctx, "searching", q, searchBytes)
 	if err != nil {
 		return Result{}, err
 	}

@@ -101,7 +101,7 @@ func (c *call) butWhy(ctx context.Context, q logQuestion, found string, newest t
 func (c *call) newest(ctx context.Context, services []string) (time.Time, error) {
 	res, err := c.queryLogs(ctx, "looking for the newest record", telemetry.LogQuery{
 		Services: services, Start: c.now.Add(-lookBackWindow), End: c.now, Limit: 1,
-	})
+	}, searchBytes)
 	if err != nil || len(res.Rows) == 0 {
 		return time.Time{}, err
 	}
@@ -127,6 +127,8 @@ func (c *call) tryNext(q logQuestion, newest time.Time) string {
 		return fmt.Sprintf("That is before the window. Call %s with start=%q and the same other arguments.", tool, exact(newest.Add(-15*time.Minute)))
 	case !newest.Before(q.window.end):
 		return fmt.Sprintf("That is after the window. Call %s with a later end, or without start and end for the last hour.", tool)
+	case len(q.severity) > 0 && !hasParam(c.tool.params, "severity"):
+		return "So there are no such records in the window: widen it, or use a broader query."
 	case len(q.severity) > 0 && q.query != "":
 		return fmt.Sprintf("So it is the query or the severity that matches nothing: call %s without severity, then with a broader query.", tool)
 	case len(q.severity) > 0:

@@ -41,8 +41,10 @@ type Config struct {
 // concurrent use.
 type Set struct {
 	Config
-	tools   []*Tool
-	limiter *limiter
+	tools     []*Tool
+	prompts   []*Prompt
+	resources []*Resource
+	limiter   *limiter
 }
 
 // minCursorKeyBytes is the size of the hash that the key goes into.
@@ -53,9 +55,9 @@ func NewSet(c Config) (*Set, error) {
 	if c.Logs == nil || c.CheckLogs == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
 		return nil, errors.New("tools: Config needs Logs, CheckLogs, Now and a CursorKey of 32 bytes")
 	}
-	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now)}
+	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now), prompts: newPrompts(), resources: newResources()}
 	for _, t := range []*Tool{
-		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(),
+		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newQueryHelp(),
 	} {
 		t.set = s
 		t.InputSchema = schema(t.params)

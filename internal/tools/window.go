@@ -18,11 +18,6 @@ type window struct {
 // String is the window as the first line of an answer has it.
 func (w window) String() string { return stamp(w.start) + " to " + stamp(w.end) + " (UTC)" }
 
-// next is the window's arguments for a next call, as JSON-like text.
-func (w window) next() string {
-	return fmt.Sprintf("start=%q end=%q", exact(w.start), exact(w.end))
-}
-
 // before is the window of the same length that ends where w starts.
 func (w window) before() window {
 	return window{start: w.start.Add(w.start.Sub(w.end)), end: w.start}

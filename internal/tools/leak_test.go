@@ -1,0 +1,281 @@
+package tools
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/orielhq/oriel/internal/access"
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/oauth/spec"
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+// leakCalls are the calls of each tool that the leak test makes. A tool that is
+// registered and not here fails the test. TIME is an instant of rows of every
+// owner, TYPO each foreign mark with two letters swapped.
+var leakCalls = map[string][]string{
+	"whoami":        {`{}`},
+	"list_services": {`{}`, `{"search":"svc","sort":"errors"}`, `{"search":"svc-TYPO"}`, `{"limit":1}`, `{"sort":"name","start":"now-7d"}`},
+	"list_fields":   {`{}`, `{"search":"name"}`, `{"search":"name.TYPO"}`, `{"limit":2}`, `{"service":"checkout"}`, `{"query":"name.TYPO:x"}`, `{"query":"* | extract \"<a> <b>\""}`},
+	"list_field_values": {
+		`{"field":"mark"}`, `{"field":"service.name"}`, `{"field":"_msg","search":"row"}`, `{"field":"name.TYPO"}`, `{"field":"mark","search":"TYPO"}`,
+		`{"field":"owner","limit":1}`, `{"field":"trace_id","limit":500}`, `{"field":"_stream"}`, `{"field":"resource_attr:owner"}`,
+	},
+	"search_logs": {
+		`{}`, `{"service":["checkout","svc-TYPO"]}`, `{"service":"svc-TYPO"}`, `{"query":"name.TYPO:x"}`, `{"severity":"error+","limit":1}`,
+		`{"query":"row","limit":3,"max_tokens":600}`, `{"start":"now-7d","end":"now-2d"}`, `{"query":"* | facets"}`,
+	},
+	"aggregate_logs": {
+		`{}`, `{"group_by":"mark"}`, `{"group_by":["service.name","owner"],"step":"5m"}`, `{"step":"auto"}`, `{"aggregate":["uniq","min","max"],"field":"mark"}`,
+		`{"aggregate":"max","field":"mark","group_by":"service.name","step":"10m"}`, `{"group_by":"name.TYPO"}`, `{"group_by":"resource_attr:owner"}`, `{"service":"svc-TYPO"}`,
+	},
+	"get_log_context": {
+		`{"time":"TIME"}`, `{"time":"TIME","of":"service","before":200,"after":200}`, `{"time":"TIME","of":"trace"}`, `{"time":"TIME","service":"checkout","before":50}`,
+		`{"time":"TIME","service":"svc-TYPO"}`, `{"time":"now-2d"}`,
+	},
+	"find_log_patterns": {`{}`, `{"baseline":"none","limit":200,"max_tokens":12000}`, `{"start":"now-10m"}`, `{"service":"svc-TYPO"}`, `{"query":"row","baseline":"day"}`},
+	"list_errors":       {`{}`, `{"baseline":"none","limit":200}`, `{"start":"now-10m"}`, `{"service":"svc-TYPO"}`},
+	"compare": {
+		`{"bad":"severity:ERROR"}`, `{"start":"now-10m"}`, `{"bad":"mark:*","limit":100}`, `{"bad":"\"TYPO\""}`, `{"bad":"* ) or (*"}`, `{"start":"now-30m","baseline":"previous","limit":100}`,
+	},
+	"query_help": {`{}`, `{"check":"name.TYPO:x"}`, `{"check":"* | stream_context before 5"}`, `{"check":"severity:ERROR mark:x"}`},
+}
+
+// leakQueries go into the argument query of every tool that has one.
+var leakQueries = []string{
+	`* or *`, `) or (*`, `!nothing`, `*) | union (*`, `* | union (*)`, `* # comment`, `"resource_attr:owner":*`, `owner:*`,
+	`* | union (options(ignore_global_time_filter=true) *)`, `* | stream_context before 100 after 100`, `* | drop_empty_fields | field_names`,
+	`* | facets keep_const_fields`, `trace_id:in(* | fields trace_id)`, `* | join by (trace_id) (* | limit 100)`, `_stream:*`,
+}
+
+// An owner is one team's data scope, with a caller who sees only that.
+type owner struct {
+	team   org.Team
+	name   string // of the data scope
+	mark   string
+	rows   int
+	caller *access.Caller
+}
+
+// typo is the mark with two letters swapped: near enough to be suggested.
+func (o *owner) typo() string { return o.mark[:3] + o.mark[4:5] + o.mark[3:4] + o.mark[5:] }
+
+// leakBench has two teams with two data scopes each, whose records lie between
+// each other: same instants, same service, same stream, same traces.
+func leakBench(t *testing.T) (*engineBench, []*owner) {
+	t.Helper()
+	e := newEngineBench(t)
+	bank, err := e.Directory.AddTeam(t.Context(), "bank", "Bank", audit.System())
+	e.Must(err)
+	owners := []*owner{
+		{team: e.Shop, name: "a", mark: "qkshopamark", rows: 20},
+		{team: e.Shop, name: "b", mark: "wzshopbmark", rows: 31},
+		{team: bank, name: "a", mark: "vjbankamark", rows: 43},
+		{team: bank, name: "b", mark: "xhbankbmark", rows: 57},
+	}
+	for _, o := range owners {
+		_, err := e.Directory.SetRole(t.Context(), o.team.Slug, "scope-"+o.name, []org.Permission{org.LogsRead}, "owner = "+o.name, audit.System())
+		e.Must(err)
+		_, err = e.Directory.SetMember(t.Context(), o.team.Slug, "ada@example.com", []string{"scope-" + o.name}, audit.System())
+		e.Must(err)
+		o.caller = e.callerIn(o.team, "logs:read")
+	}
+	for i := range owners[3].rows {
+		for _, o := range owners {
+			if i < o.rows {
+				e.Must(e.client.WriteLogs(t.Context(), o.team.Tenant+e.by, o.records(e.Now(), i)))
+			}
+		}
+	}
+	e.Must(e.client.Flush(t.Context()))
+	return e, owners
+}
+
+// callerIn is caller in another team.
+func (b *bench) callerIn(team org.Team, scopes string) *access.Caller {
+	b.TB.Helper()
+	b.n++
+	consent := b.Consent(fmt.Sprint("in", b.n))
+	consent.Scopes, consent.Team, consent.TeamSlug = spec.ParseScopes(scopes), team.ID, team.Slug
+	code, err := b.Authority.Approve(b.TB.Context(), consent, audit.System())
+	b.Must(err)
+	tokens, err := b.Authority.Redeem(b.TB.Context(), b.Redemption(code))
+	b.Must(err)
+	c, err := b.gate.Check(b.TB.Context(), tokens.Access, b.Resources.Bare())
+	b.Must(err)
+	return c
+}
+
+// records are the i-th of the owner: one of a service that all have, one of its
+// own, and one of which only the forged attributes say that they are others'.
+func (o *owner) records(now time.Time, i int) []telemetry.LogRecord {
+	at := now.Add(-time.Duration(1+i%40) * time.Minute)
+	severity := []string{"INFO", "ERROR", "FATAL", "WARN"}[i%4]
+	r := telemetry.LogRecord{
+		Time: at, Severity: severity, Message: fmt.Sprintf("%s row %d failed", o.mark, i), TraceID: fmt.Sprintf("%032x", i+1),
+		Resource: kv("service.name", "checkout", "host.name", "h1", "owner", o.name, "res."+o.mark, o.mark),
+		// What a record says of itself puts it into nobody's scope.
+		Attributes: kv("mark", o.mark, "name."+o.mark, o.mark, "resource_attr:owner", "a", "resource_attr:owner", "b", "owner", "a", "region", "eu"),
+	}
+	if severity == "ERROR" {
+		r.Attributes = append(r.Attributes, telemetry.Field{Name: "cause", Value: o.mark})
+	}
+	own := r
+	own.Resource = kv("service.name", "svc-"+o.mark, "host.name", "h1", "owner", o.name)
+	return []telemetry.LogRecord{r, own}
+}
+
+var matchedPattern = regexp.MustCompile(`(?:matched|baseline: [^,\n]*, matched) (\d+)`)
+
+// checkLeak fails if an answer to the owner has a foreign mark or counts more
+// records than the owner has.
+func checkLeak(t *testing.T, owners []*owner, to *owner, what, text string) {
+	t.Helper()
+	for _, o := range owners {
+		if o != to && strings.Contains(text, o.mark) {
+			t.Errorf("%s %s/%s: shows %s:\n%s", what, to.team.Slug, to.name, o.mark, text)
+		}
+	}
+	for _, m := range matchedPattern.FindAllStringSubmatch(text, -1) {
+		if n := integer(m[1]); n > int64(2*to.rows) && !strings.Contains(what, "|") { // pipes make rows of their own
+			t.Errorf("%s %s/%s: counts %d records of %d:\n%s", what, to.team.Slug, to.name, n, 2*to.rows, text)
+		}
+	}
+}
+
+func TestNoForeignMark(t *testing.T) {
+	e, owners := leakBench(t)
+	e.set.limiter = newLimiter(Limits{Concurrent: 16, Seconds: 1 << 20}, e.Now)
+	registered := make(map[string]bool)
+	for _, tool := range e.set.Tools() {
+		registered[tool.Name] = true
+		calls, ok := leakCalls[tool.Name]
+		if !ok {
+			t.Errorf("%s is not in the leak test: add its calls to leakCalls", tool.Name)
+		}
+		calls = slices.Clone(calls)
+		if hasParam(tool.params, "query") {
+			for _, q := range leakQueries {
+				args := map[string]any{}
+				e.Must(json.Unmarshal([]byte(strings.ReplaceAll(calls[0], "TIME", "now-5m")), &args))
+				args["query"] = q
+				if hasParam(tool.params, "field") && tool.Name == "aggregate_logs" {
+					args["group_by"] = "mark"
+				}
+				raw, err := json.Marshal(args)
+				e.Must(err)
+				calls = append(calls, string(raw))
+			}
+		}
+		seen := make([]bool, len(owners)) // an answer with the owner's own mark
+		for _, args := range calls {
+			cursors := make([]string, len(owners))
+			var wg sync.WaitGroup
+			for i, o := range owners {
+				wg.Go(func() {
+					for _, args := range e.variants(args, owners, o) {
+						res, err := tool.Call(t.Context(), o.caller, json.RawMessage(args))
+						if err != nil {
+							t.Errorf("%s %s: %v", tool.Name, args, err)
+							return
+						}
+						checkLeak(t, owners, o, tool.Name+" "+args, res.Text)
+						seen[i] = seen[i] || strings.Contains(res.Text, o.mark)
+						if next := nextCursor.FindStringSubmatch(res.Text); next != nil {
+							cursors[i] = next[1]
+						}
+					}
+				})
+			}
+			wg.Wait()
+			// Nobody else's cursor goes on, and one's own goes on with one's own.
+			for i, cursor := range cursors {
+				if cursor == "" {
+					continue
+				}
+				for j, o := range owners {
+					next := strings.TrimSuffix(e.variants(args, owners, owners[i])[0], "}") + `,"cursor":"` + cursor + `"}`
+					next = strings.Replace(next, "{,", "{", 1)
+					res, err := tool.Call(t.Context(), o.caller, json.RawMessage(next))
+					if err != nil || i != j && !res.IsError {
+						t.Errorf("%s %s: the cursor of %d serves %d: %+v %v", tool.Name, next, i, j, res, err)
+					}
+					checkLeak(t, owners, o, tool.Name+" "+next, res.Text)
+				}
+			}
+		}
+		if tool.Name != "whoami" && slices.Contains(seen, false) {
+			t.Errorf("%s shows its caller nothing: the test proves nothing about it (%v)", tool.Name, seen)
+		}
+	}
+	for name := range maps.Keys(leakCalls) {
+		if !registered[name] {
+			t.Errorf("%s is in the leak test and not a tool", name)
+		}
+	}
+}
+
+// variants are the calls that a template stands for.
+func (e *engineBench) variants(args string, owners []*owner, to *owner) []string {
+	args = strings.ReplaceAll(args, "TIME", exact(e.Now().Add(-5*time.Minute)))
+	if !strings.Contains(args, "TYPO") {
+		return []string{args}
+	}
+	var out []string
+	for _, o := range owners {
+		if o != to {
+			out = append(out, strings.ReplaceAll(args, "TYPO", o.typo()))
+		}
+	}
+	return out
+}
+
+func TestNoForeignMarkBesideTheTools(t *testing.T) {
+	e, owners := leakBench(t)
+	for _, o := range owners {
+		for _, r := range e.set.Resources() {
+			for _, field := range []string{"mark", "service.name", "name." + owners[0].typo()} {
+				res, err := e.set.ReadResource(t.Context(), o.caller, r, field)
+				e.Must(err)
+				checkLeak(t, owners, o, r.URI, res.Text)
+				if r.IsTemplate() && field == "mark" && !strings.Contains(res.Text, o.mark) {
+					t.Errorf("%s shows its reader nothing: %s", r.URI, res.Text)
+				}
+			}
+		}
+		for _, p := range e.set.Prompts() {
+			args := map[string]string{"service": "checkout"}
+			for _, a := range p.Arguments {
+				if a.Required {
+					args[a.Name] = "x"
+				}
+			}
+			res := p.Render(o.caller, args)
+			if res.IsError {
+				t.Error(res.Text)
+			}
+			checkLeak(t, owners, o, p.Name, res.Text)
+		}
+		for _, argument := range []string{"service", "field", "alert", "since"} {
+			for _, prefix := range []string{"", "svc", "name.", "s", "q", "w", "v", "x"} {
+				values, total, err := e.set.Complete(t.Context(), o.caller, argument, prefix)
+				e.Must(err)
+				checkLeak(t, owners, o, argument, strings.Join(values, "\n"))
+				if total != len(values) {
+					t.Errorf("%s %q: %d of %d values", argument, prefix, len(values), total)
+				}
+				if argument == "service" && prefix == "svc" && !slices.Equal(values, []string{"svc-" + o.mark}) {
+					t.Errorf("services of %s/%s: %v", o.team.Slug, o.name, values)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package tools
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+func newListErrors() *Tool {
+	return &Tool{
+		Name: "list_errors", Title: "List errors",
+		Description: "Lists the error and fatal log records grouped by service and message pattern: counts, change against the baseline, first and last time, an example, a trace. " +
+			"Start here when something is broken and you do not know what.",
+		Permission: org.LogsRead,
+		params: append(plainFilterParams[:2:2], baselineParam, startParam, endParam,
+			numberParam("limit", "most groups", 1, 200, 15), tokensParam),
+		ReadOnly: true, Idempotent: true,
+		handle: listErrors,
+	}
+}
+
+func listErrors(ctx context.Context, c *call) (Result, error) {
+	limit, err := c.args.number("limit", 1, 200, 15)
+	if err != nil {
+		return Result{}, err
+	}
+	q, err := c.logQuestion()
+	if err != nil {
+		return Result{}, err
+	}
+	q.severity = []string{telemetry.SeverityError, telemetry.SeverityFatal}
+	base, compared, err := c.baseline(q.window)
+	if err != nil {
+		return Result{}, err
+	}
+	m := c.newPatternMine(true)
+	total, baseTotal := int64(0), int64(0)
+	if total, err = c.countLogs(ctx, q); err != nil {
+		return Result{}, err
+	}
+	if err := m.read(ctx, q, total, false); err != nil {
+		return Result{}, err
+	}
+	if compared {
+		before := q
+		before.window = base
+		if baseTotal, err = c.countLogs(ctx, before); err != nil {
+			return Result{}, err
+		}
+		if err := m.read(ctx, before, baseTotal, true); err != nil {
+			return Result{}, err
+		}
+	}
+	if total == 0 {
+		return c.nothing(ctx, q, q.query)
+	}
+	a := &answer{call: c, window: &q.window, kind: "log", unit: "groups of errors", lines: q.describe()}
+	a.fact("%s", count(int(total), "error", "errors"))
+	if compared {
+		a.lines = append(a.lines, "baseline: "+base.String()+", "+count(int(baseTotal), "error", "errors"))
+	}
+	s := section{columns: []string{"n", "before", "change", "service", "severity", "pattern", "first", "last", "trace_id", "example"}, fixed: 1}
+	all := slices.DeleteFunc(m.patterns(), func(p *logPattern) bool { return p.n == 0 })
+	a.fact("%s", count(len(all), "group", "groups"))
+	rest := int64(0)
+	for i, p := range all {
+		if i >= limit {
+			rest += p.n
+			continue
+		}
+		before, change := "", ""
+		if compared {
+			before, change = strconv.FormatInt(p.base, 10), p.change()
+		}
+		s.rows = append(s.rows, []string{
+			strconv.FormatInt(p.n, 10), before, change, mostOf(p.services, 1), mostOf(p.severities, 2), p.text,
+			stamp(p.first), stamp(p.last), p.trace, p.shortExample(),
+		})
+	}
+	a.sections = []section{s}
+	if rest > 0 {
+		a.note("%d more groups with %s. Call list_errors with a larger limit (at most 200), or with a service.", len(all)-limit, count(int(rest), "error", "errors"))
+	}
+	a.note("For the records of a group call search_logs with its service and query=\"its words in quotes\"; for what stands before one, get_log_context with its time; for what they have in common, compare.")
+	a.notes = append(a.notes, m.notes()...)
+	return a.render(), nil
+}
