@@ -19,12 +19,13 @@ type jsonIssuer struct {
 	Issuer    string     `json:"issuer"`
 	JWKSURI   string     `json:"jwks_uri"`
 	Audience  string     `json:"audience,omitempty"`
+	Private   bool       `json:"private"`
 	Teams     []string   `json:"teams,omitempty"`
 	CreatedAt *time.Time `json:"created_at"`
 }
 
 func toJSONIssuer(i grant.Issuer) jsonIssuer {
-	return jsonIssuer{i.URL, i.JWKSURI, i.Audience, i.Teams, jsonTime(i.CreatedAt)}
+	return jsonIssuer{i.URL, i.JWKSURI, i.Audience, i.Private, i.Teams, jsonTime(i.CreatedAt)}
 }
 
 type issuerAdd struct {
@@ -32,6 +33,7 @@ type issuerAdd struct {
 	Issuer   string   `required:"" help:"Issuer identifier, exactly as in the assertions' iss." placeholder:"URL"`
 	JWKSURI  string   `name:"jwks-uri" required:"" help:"Where its keys are published (https)." placeholder:"URL"`
 	Audience string   `help:"An audience to accept beside this server's public URL." placeholder:"A"`
+	Private  bool     `help:"Its keys may be at a private address of your network; otherwise only at a public one."`
 	Team     []string `help:"Slug of a team that it may open; may be given several times. Default: all." placeholder:"S"`
 }
 
@@ -43,7 +45,7 @@ func (c *issuerAdd) Run(env *environment) error {
 				return err
 			}
 		}
-		i, err := a.Authority.AddIssuer(env.ctx, grant.Issuer{URL: c.Issuer, JWKSURI: c.JWKSURI, Audience: c.Audience, Teams: c.Team}, operator())
+		i, err := a.Authority.AddIssuer(env.ctx, grant.Issuer{URL: c.Issuer, JWKSURI: c.JWKSURI, Audience: c.Audience, Private: c.Private, Teams: c.Team}, operator())
 		if err != nil {
 			return err
 		}

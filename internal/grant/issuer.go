@@ -25,6 +25,9 @@ type Issuer struct {
 	JWKSURI string
 	// Audience is accepted beside our own issuer identifier, "" for none.
 	Audience string
+	// Private says that the keys may be at a private address (RFC 1918, RFC
+	// 4193). Without it a name that leads to one is refused.
+	Private bool
 	// Teams are the slugs of the teams it may open; none means all.
 	Teams     []string
 	CreatedAt time.Time
@@ -54,6 +57,14 @@ func (i Issuer) Check() error {
 	jwksLoopback, err := checkIssuerURL("jwks-uri", i.JWKSURI)
 	if err != nil {
 		return err
+	}
+	if u, err := url.Parse(i.JWKSURI); err == nil && !jwksLoopback {
+		switch ip := net.ParseIP(u.Hostname()); {
+		case ip.IsLinkLocalUnicast(), ip.IsLinkLocalMulticast(), ip.IsMulticast(), ip.IsUnspecified():
+			return fmt.Errorf("jwks-uri %q: no keys are fetched from such an address", i.JWKSURI)
+		case ip.IsPrivate() && !i.Private:
+			return fmt.Errorf("jwks-uri %q: this is a private address; if the keys are there, add --private", i.JWKSURI)
+		}
 	}
 	if strings.HasPrefix(i.JWKSURI, "http:") && (!loopback || !jwksLoopback) {
 		return fmt.Errorf("jwks-uri %q: plain http is only possible for an issuer on this computer", i.JWKSURI)

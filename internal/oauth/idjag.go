@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -34,12 +32,8 @@ const (
 	assertionSkew = 30 * time.Second
 	// maxAssertionID bounds jti.
 	maxAssertionID = 512
-
-	issuerTimeout   = 5 * time.Second
-	maxIssuerBytes  = 64 << 10
-	issuerKeysAge   = 10 * time.Minute
-	issuerKeysRetry = 30 * time.Second
-	maxIssuerKeys   = 100 // issuers whose keys are remembered; administrators name few
+	// maxCauseBytes bounds what is recorded of a fault on the way to an issuer.
+	maxCauseBytes = 300
 )
 
 // identityAlgorithms are those of asymmetric keys: with one of a shared
@@ -183,7 +177,12 @@ func (s *Server) assert(r *http.Request, client grant.Client, req spec.TokenRequ
 	if !ok || issuer == "" {
 		return grant.Tokens{}, err
 	}
+	// The audit says what the client is not told, such as why keys could not
+	// be read.
 	ev := audit.Event{At: s.Now(), Actor: s.clientActor(r, client), Kind: audit.AssertionRefused, Target: issuer, Detail: refused.Description}
+	if cause := err.Error(); cause != refused.Error() {
+		ev.Detail = clipped(strings.TrimPrefix(cause, refused.Error()+": "), maxCauseBytes) + " (" + refused.Description + ")"
+	}
 	if err := s.Desk.Store.RecordEvent(r.Context(), ev); err != nil {
 		return grant.Tokens{}, fmt.Errorf("record refused assertion: %w", err)
 	}
@@ -313,106 +312,9 @@ func (c idJAG) scopes(req spec.TokenRequest) (spec.Scopes, error) {
 	return out, nil
 }
 
-// issuerKeys remembers the keys of trusted issuers. The zero value with now is
-// ready. It is safe for concurrent use.
-type issuerKeys struct {
-	now func() time.Time
-
-	mu   sync.Mutex // guards sets
-	sets map[string]issuerSet
-}
-
-type issuerSet struct {
-	keys []jose.JSONWebKey
-	// fetched is when they came, tried when they were last asked for.
-	fetched, tried time.Time
-}
-
-// verify checks an assertion with its issuer's keys, which are fetched again
-// where they are old or do not fit. Errors: *spec.Error.
-func (ik *issuerKeys) verify(ctx context.Context, issuer grant.Issuer, a unverifiedAssertion) (idJAG, error) {
-	ik.mu.Lock()
-	set := ik.sets[issuer.JWKSURI]
-	now := ik.now()
-	old := now.Sub(set.fetched) >= issuerKeysAge
-	c, err := a.verify(set.keys)
-	if may := set.tried.IsZero() || now.Sub(set.tried) >= issuerKeysRetry; !may || (err == nil && !old) {
-		ik.mu.Unlock()
-		return c, err
+func clipped(s string, longest int) string {
+	if len(s) > longest {
+		return strings.ToValidUTF8(s[:longest], "") + "…"
 	}
-	set.tried = now
-	ik.keepLocked(issuer.JWKSURI, set)
-	ik.mu.Unlock()
-
-	keys, fetchErr := fetchIssuerKeys(ctx, issuer)
-	if fetchErr != nil {
-		if err == nil {
-			return c, nil // the last good copy
-		}
-		return idJAG{}, spec.NewError(spec.TemporarilyUnavailable, "the keys of the issuer cannot be read at present")
-	}
-	ik.mu.Lock()
-	ik.keepLocked(issuer.JWKSURI, issuerSet{keys, now, now})
-	ik.mu.Unlock()
-	return a.verify(keys)
-}
-
-func (ik *issuerKeys) keepLocked(uri string, set issuerSet) {
-	if ik.sets == nil || len(ik.sets) >= maxIssuerKeys {
-		ik.sets = make(map[string]issuerSet)
-	}
-	ik.sets[uri] = set
-}
-
-// fetchIssuerKeys reads a key set that an administrator named. It follows no
-// redirects: they would lead where nobody named.
-func fetchIssuerKeys(ctx context.Context, issuer grant.Issuer) ([]jose.JSONWebKey, error) {
-	if err := issuer.Check(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, issuerTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, issuer.JWKSURI, nil)
-	if err != nil {
-		return nil, fmt.Errorf("ask for keys: %w", err)
-	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := c.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask for keys: %w", err)
-	}
-	defer res.Body.Close() //nolint:errcheck // it was read as far as wanted
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask for keys: status %d", res.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxIssuerBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read keys: %w", err)
-	}
-	if len(body) > maxIssuerBytes {
-		return nil, fmt.Errorf("read keys: more than %d bytes", maxIssuerBytes)
-	}
-	return parseIssuerKeys(body)
-}
-
-// parseIssuerKeys leaves out keys that we cannot use.
-func parseIssuerKeys(body []byte) ([]jose.JSONWebKey, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, fmt.Errorf("decode keys: %w", err)
-	}
-	var keys []jose.JSONWebKey
-	for _, raw := range set.Keys {
-		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) == nil && k.Valid() && k.IsPublic() {
-			keys = append(keys, k)
-		}
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("decode keys: there is none that can be used")
-	}
-	return keys, nil
+	return s
 }

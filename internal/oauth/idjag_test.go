@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,9 @@ type provider struct {
 	t   *testing.T
 	url string
 	key *ecdsa.PrivateKey
+	// fail makes it answer with an error; asked counts the requests for keys.
+	fail  atomic.Bool
+	asked atomic.Int64
 }
 
 func newProvider(t *testing.T) *provider {
@@ -38,6 +42,10 @@ func newProvider(t *testing.T) *provider {
 	}
 	p := &provider{t: t, key: key}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if p.asked.Add(1); p.fail.Load() {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Algorithm: "ES256", Use: "sig"}}})
 	}))
 	t.Cleanup(srv.Close)
@@ -174,6 +182,38 @@ func TestCase063_AssertionRefused(t *testing.T) {
 	// The trust can end.
 	s.Must(s.Admin.Authority.RemoveIssuer(t.Context(), p.url, audit.System()))
 	wantOAuthError(t, present(c, p.sign(p.key, jose.ES256, "oauth-id-jag+jwt", p.claims(s, c, nil))), 400, "invalid_grant")
+}
+
+// A provider that cannot be read says nothing about an assertion: the client
+// is asked to come again, and the audit says why it was in vain.
+func TestCase063_ProviderThatFails(t *testing.T) {
+	s, p, c := enterprise(t)
+	p.fail.Store(true)
+	good := p.sign(p.key, jose.ES256, "oauth-id-jag+jwt", p.claims(s, c, nil))
+	for range 3 { // asked once, and no less honest until it is asked again
+		res := present(c, good)
+		wantOAuthError(t, res, 503, "temporarily_unavailable")
+		if res.Header.Get("Retry-After") == "" || strings.Contains(res.Body, "418") {
+			t.Errorf("%v %s", res.Header, res.Body)
+		}
+	}
+	if n := p.asked.Load(); n != 1 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+	for _, e := range events(t, s, audit.AssertionRefused, 3) {
+		if e.Target != p.url || !strings.Contains(e.Detail, "status 418") {
+			t.Errorf("audit: %+v", e)
+		}
+	}
+	p.fail.Store(false)
+	s.Clock.Advance(31 * time.Second)
+	wantStatus(t, present(c, good), http.StatusOK)
+	// Its keys are good for a day without it.
+	p.fail.Store(true)
+	s.Clock.Advance(23 * time.Hour)
+	wantStatus(t, present(c, p.sign(p.key, jose.ES256, "oauth-id-jag+jwt", p.claims(s, c, nil))), http.StatusOK)
+	s.Clock.Advance(2 * time.Hour)
+	wantOAuthError(t, present(c, p.sign(p.key, jose.ES256, "oauth-id-jag+jwt", p.claims(s, c, nil))), 503, "temporarily_unavailable")
 }
 
 func TestCase063_BareResourceWithOneTeam(t *testing.T) {

@@ -86,7 +86,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		Config: c, clientKey: c.Authority.Master.Derive("client id"), limits: newLimits(c.Now),
-		guesses: guesses{now: c.Now}, issuers: issuerKeys{now: c.Now},
+		guesses: guesses{now: c.Now}, issuers: issuerKeys{now: c.Now, network: c.Documents.Network, timeout: issuerTimeout},
 		refusals: rate.NewLimiter(rate.Every(time.Minute/refusalsPerMinute), refusalsPerMinute),
 	}
 	var err error

@@ -19,8 +19,8 @@ func (db *DB) AddIssuer(ctx context.Context, i grant.Issuer, ev audit.Event) err
 		return fmt.Errorf("encode teams: %w", err)
 	}
 	return db.update(ctx, func(t *tx) error {
-		_, err := t.exec("INSERT INTO trusted_issuers (issuer, jwks_uri, audience, teams, created_at) VALUES ($1, $2, $3, $4, $5)",
-			i.URL, i.JWKSURI, i.Audience, string(teams), millis(i.CreatedAt))
+		_, err := t.exec("INSERT INTO trusted_issuers (issuer, jwks_uri, audience, private, teams, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+			i.URL, i.JWKSURI, i.Audience, i.Private, string(teams), millis(i.CreatedAt))
 		if isUnique(err) {
 			return grant.ErrIssuerExists
 		}
@@ -62,7 +62,7 @@ func (db *DB) Issuers(ctx context.Context) ([]grant.Issuer, error) {
 	return query(ctx, db.read, scanIssuer, issuerQuery+" ORDER BY issuer")
 }
 
-const issuerQuery = "SELECT issuer, jwks_uri, audience, teams, created_at FROM trusted_issuers"
+const issuerQuery = "SELECT issuer, jwks_uri, audience, private, teams, created_at FROM trusted_issuers"
 
 func scanIssuer(rows *sql.Rows) (grant.Issuer, error) {
 	var (
@@ -70,7 +70,7 @@ func scanIssuer(rows *sql.Rows) (grant.Issuer, error) {
 		teams   string
 		created int64
 	)
-	if err := rows.Scan(&i.URL, &i.JWKSURI, &i.Audience, &teams, &created); err != nil {
+	if err := rows.Scan(&i.URL, &i.JWKSURI, &i.Audience, &i.Private, &teams, &created); err != nil {
 		return i, err
 	}
 	i.CreatedAt = fromMillis(created)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"testing"
 )
@@ -157,4 +158,54 @@ func FuzzParseKeys(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestKeyClientReach: names of a key set's address lead to where its issuer's
+// administrator allowed, and nowhere else.
+func TestKeyClientReach(t *testing.T) {
+	for _, c := range []struct {
+		text                      string
+		public, private, loopback bool
+	}{
+		{"1.1.1.1", true, true, false},
+		{"2606:4700:4700::1111", true, true, false},
+		{"10.0.0.1", false, true, false},
+		{"172.16.3.4", false, true, false},
+		{"192.168.1.1", false, true, false},
+		{"::ffff:10.0.0.1", false, true, false},
+		{"fd12::1", false, true, false},
+		{"127.0.0.1", false, false, true},
+		{"::1", false, false, true},
+		{"169.254.169.254", false, false, false},
+		{"168.63.129.16", false, false, false},
+		{"fd00:ec2::254", false, false, false},
+		{"fe80::1", false, false, false},
+		{"100.100.100.200", false, false, false},
+		{"0.0.0.0", false, false, false},
+		{"224.0.0.1", false, false, false},
+		{"64:ff9b::a9fe:a9fe", false, false, false},
+	} {
+		addr := netip.MustParseAddr(c.text).Unmap()
+		for reach, want := range map[Reach]bool{Public: c.public, Private: c.private, Loopback: c.loopback} {
+			permit := reach.permit(8443)
+			if err := permit(netip.AddrPortFrom(addr, 8443)); (err == nil) != want {
+				t.Errorf("%s with reach %d: %v", c.text, reach, err)
+			}
+			if err := permit(netip.AddrPortFrom(addr, 22)); err == nil {
+				t.Errorf("%s with reach %d: another port is let through", c.text, reach)
+			}
+		}
+		// By a name, as an attacker's resolver would have it.
+		if c.public {
+			continue
+		}
+		client := GuardedWith(func(string) []netip.Addr { return []netip.Addr{netip.MustParseAddr(c.text)} }, nil).KeyClient(Public, 8443)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://idp.example.com:8443/keys", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := client.Do(req); !errors.Is(err, errAddress) {
+			t.Errorf("%s: %v, %v", c.text, res, err)
+		}
+	}
 }

@@ -158,3 +158,50 @@ func newHTTPClient(n Network, ports []uint16) *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
+
+// Reach says at which addresses a key set may be that an administrator named.
+// The zero value is the narrowest that works for everybody.
+type Reach int
+
+// The reaches. None of them includes link-local addresses, where clouds keep
+// the secrets of their machines.
+const (
+	Public   Reach = iota // public addresses only
+	Private               // those of private networks too (RFC 1918, RFC 4193)
+	Loopback              // this computer, and nothing else
+)
+
+// metadataV6 is where one cloud keeps secrets within the unique local range.
+var metadataV6 = netip.MustParseAddr("fd00:ec2::254")
+
+func (r Reach) permit(port uint16) func(netip.AddrPort) error {
+	public := ssrf.New(ssrf.WithPorts(port), ssrf.WithDeniedV4Prefixes(azureWireServer)).SafeAddrPort
+	switch r {
+	case Loopback:
+		return func(ap netip.AddrPort) error {
+			if ap.Port() != port || !ap.Addr().IsLoopback() {
+				return fmt.Errorf("%s is not this computer at port %d", ap, port)
+			}
+			return nil
+		}
+	case Private:
+		return func(ap netip.AddrPort) error {
+			if ap.Port() == port && ap.Addr().IsPrivate() && ap.Addr() != metadataV6 {
+				return nil
+			}
+			return public(ap)
+		}
+	default:
+		return public
+	}
+}
+
+// KeyClient returns a client for the key set of an identity provider, at one
+// port: guarded as the one for documents is, but for the addresses of its
+// reach. Like that one it follows no redirect.
+func (n Network) KeyClient(reach Reach, port uint16) *http.Client {
+	if n.permit == nil {
+		n.permit = reach.permit(port)
+	}
+	return newHTTPClient(n, []uint16{port})
+}
