@@ -197,6 +197,21 @@ func TestRFC9700_4_7_StateIsBoundToTheBrowser(t *testing.T) {
 	}
 }
 
+// A sign-in that was begun with one provider is not finished by another
+// (mix-up).
+func TestRFC9700_4_4_AnotherProvidersCallback(t *testing.T) {
+	p := start(t)
+	n := sso.NewProvider{Slug: "other", Name: "Other", Domains: []string{"example.org"}, ClientSecret: sso.Secret(clientSecret)}
+	n.Settings.Issuer, n.Settings.ClientID = issuer, clientID
+	_, err := p.Admin.Providers.AddOIDC(t.Context(), n, audit.Shell("test"))
+	p.Must(err)
+	b := p.Browser()
+	v := p.answer(p.begin(b, "/login/sso/okta"))
+	if res := b.Get("/login/sso/other/callback?" + v.Encode()); res.Status != http.StatusBadRequest {
+		t.Errorf("status %d", res.Status)
+	}
+}
+
 // A code that an attacker got for a sign-in of theirs does not fit into
 // another one: PKCE and nonce are of one flow.
 func TestRFC9700_4_5_CodeInjection(t *testing.T) {
