@@ -435,3 +435,31 @@ func TestMFA_FewApps(t *testing.T) {
 		t.Errorf("a fourth: %v", err)
 	}
 }
+
+// TestMFA_FactorRemovedHalfway: who waits for a factor that is no more signs
+// in again, and goes round no circle.
+func TestMFA_FactorRemovedHalfway(t *testing.T) {
+	h := newHouse(t)
+	p := h.addAda()
+	h.withApp(p)
+	b := h.browser()
+	b.password()
+	list, err := h.factors.List(t.Context(), p.ID)
+	if err == nil {
+		err = h.factors.Remove(t.Context(), p.ID, list[0].ID, audit.System())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"/login", "/login/second", h.desk.EnrolURL(mfa.TOTP, "/")} {
+		if page := b.follow(b.get(at)); !strings.Contains(page.body, "<h1>Sign in</h1>") {
+			t.Errorf("%s leads to %d\n%s", at, page.StatusCode, page.body)
+		}
+	}
+	if got := b.get("/").body; got != "nobody" {
+		t.Errorf("session: %s", got)
+	}
+	if b.password(); !strings.HasPrefix(b.get("/").body, adaEmail+" pwd ") {
+		t.Error("signing in again does not work")
+	}
+}
