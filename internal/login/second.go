@@ -178,7 +178,13 @@ func (d *Desk) halfway(r *http.Request, st returnStep) (halfway, error) {
 	if err != nil {
 		return halfway{}, err
 	}
-	return d.with(r.Context(), p, proof{amr: s.AMR, at: s.AuthTime, partial: s.Partial, continues: true}, st)
+	h, err := d.with(r.Context(), p, proof{amr: s.AMR, at: s.AuthTime, partial: s.Partial, continues: true}, st)
+	if err == nil && s.Partial && len(h.factors) == 0 {
+		// What it waits for was removed meanwhile: signing in again asks for
+		// what is asked for now.
+		return halfway{}, ErrNoSession
+	}
+	return h, err
 }
 
 // atSecond is what both pages of the second step begin with. It returns false
@@ -335,7 +341,11 @@ func (d *Desk) prove(ctx context.Context, h halfway, form url.Values, by audit.A
 		if err != nil {
 			return proved, "", err
 		}
-		// A passkey is two factors by itself, so this is a sign-in.
+		// A passkey is two factors by itself, so this is a sign-in; what was
+		// shown long ago is no part of it.
+		if !h.proof.partial {
+			proved.amr = nil
+		}
 		proved.at = d.Now()
 		return proved.and(got.AMR...), "passkey: " + got.Factor.Name, nil
 	}

@@ -144,9 +144,9 @@ func TestRFC6238_5_2_CodeIsGoodOnce(t *testing.T) {
 	if a := b.post("/login/second", "code", now); a.StatusCode != http.StatusSeeOther {
 		t.Fatalf("%d\n%s", a.StatusCode, a.body)
 	}
+	other := h.browser()
+	other.password()
 	for _, code := range []string{now, before} {
-		other := h.browser()
-		other.password()
 		if a := other.post("/login/second", "code", code); a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, "This code was used before") {
 			t.Errorf("%d\n%s", a.StatusCode, a.body)
 		}
@@ -155,8 +155,6 @@ func TestRFC6238_5_2_CodeIsGoodOnce(t *testing.T) {
 		}
 	}
 	h.clock.turn(30 * time.Second)
-	other := h.browser()
-	other.password()
 	if a := other.post("/login/second", "code", codeOf(t, secret, h.clock.now())); a.StatusCode != http.StatusSeeOther {
 		t.Errorf("the next code: %d", a.StatusCode)
 	}
@@ -435,5 +433,33 @@ func TestMFA_FewApps(t *testing.T) {
 	}
 	if _, err := h.factors.ConfirmTOTP(t.Context(), e, p.ID, codeOf(t, shown.Text, h.clock.now()), "", audit.System()); !errors.Is(err, mfa.ErrTooMany) {
 		t.Errorf("a fourth: %v", err)
+	}
+}
+
+// TestMFA_FactorRemovedHalfway: who waits for a factor that is no more signs
+// in again, and goes round no circle.
+func TestMFA_FactorRemovedHalfway(t *testing.T) {
+	h := newHouse(t)
+	p := h.addAda()
+	h.withApp(p)
+	b := h.browser()
+	b.password()
+	list, err := h.factors.List(t.Context(), p.ID)
+	if err == nil {
+		err = h.factors.Remove(t.Context(), p.ID, list[0].ID, audit.System())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"/login", "/login/second", h.desk.EnrolURL(mfa.TOTP, "/")} {
+		if page := b.follow(b.get(at)); !strings.Contains(page.body, "<h1>Sign in</h1>") {
+			t.Errorf("%s leads to %d\n%s", at, page.StatusCode, page.body)
+		}
+	}
+	if got := b.get("/").body; got != "nobody" {
+		t.Errorf("session: %s", got)
+	}
+	if b.password(); !strings.HasPrefix(b.get("/").body, adaEmail+" pwd ") {
+		t.Error("signing in again does not work")
 	}
 }

@@ -34,13 +34,20 @@ const (
 	ACRPassword = "urn:oriel:acr:password"
 )
 
+// Classes lists the classes (acr) that sign-ins here can be of, the weakest
+// first.
+func (d *Desk) Classes() []string {
+	classes := []string{ACRPassword, ACRMultiFactor}
+	if ok, _ := d.Factors.Passkeys(); ok {
+		classes = append(classes, ACRPasskey)
+	}
+	return classes
+}
+
 // canMeetHere says whether somebody could sign in with one of the classes
 // without an identity provider; with none listed, anybody can.
 func (d *Desk) canMeetHere(classes []string) bool {
-	passkeys, _ := d.Factors.Passkeys()
-	return len(classes) == 0 || slices.ContainsFunc(classes, func(c string) bool {
-		return c == ACRPassword || c == ACRMultiFactor || c == ACRPasskey && passkeys
-	})
+	return len(classes) == 0 || slices.ContainsFunc(classes, func(c string) bool { return slices.Contains(d.Classes(), c) })
 }
 
 // sessionIDLength is that of a session id: 256 bits and a little more, in

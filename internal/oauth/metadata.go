@@ -39,8 +39,9 @@ func (s *Server) ensureSigner(ctx context.Context, m spec.ClientMetadata) error 
 type documents map[string][]byte
 
 // newDocuments advertises no way in that the admission policy keeps shut.
-func newDocuments(public spec.PublicURL, admission grant.Admission) (documents, error) {
+func newDocuments(public spec.PublicURL, admission grant.Admission, classes []string) (documents, error) {
 	f := features()
+	f.ACRValues = classes
 	f.Registration = f.Registration && admission.RegistersItself()
 	f.ClientDocuments = f.ClientDocuments && admission.Policy != grant.AdmitRegistered
 	server, err := json.Marshal(spec.NewServerMetadata(public, f))

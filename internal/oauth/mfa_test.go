@@ -214,6 +214,14 @@ func TestMFA_EssentialACR(t *testing.T) {
 	if !strings.Contains(page.Body, "Set up a second factor") {
 		t.Fatal(page.Body)
 	}
+	// At an IP address nobody has a passkey (WebAuthn §5.1.2), so nothing says
+	// that there is the class, and nobody is led to it.
+	if res := s.Do(http.MethodGet, "/.well-known/openid-configuration", ""); !strings.Contains(res.Body, `"acr_values_supported":["`+login.ACRPassword+`","`+login.ACRMultiFactor+`"]`) {
+		t.Error(res.Body)
+	}
+	other := s.Register()
+	wantRedirectError(t, s, b.Get(other.AuthorizeURL(set("claims", `{"id_token":{"acr":{"essential":true,"values":["`+login.ACRPasskey+`"]}}}`, "scope", "openid"))), "unmet_authentication_requirements")
+
 	_, page = enrolApp(t, s, b, page)
 	wantConsentPage(t, page)
 	wantStatus(t, c.Redeem(c.Allow(b, page, "shop").Query().Get("code")), http.StatusOK)

@@ -93,7 +93,7 @@ func New(c Config) (*Server, error) {
 	if s.pushed, err = newSealer(c.Authority.Master); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
-	if s.documents, err = newDocuments(c.PublicURL, c.Admission); err != nil {
+	if s.documents, err = newDocuments(c.PublicURL, c.Admission, c.Desk.Classes()); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
 	return s, nil

@@ -56,6 +56,7 @@ func Examine(ctx context.Context, c config.Server) []Finding {
 	if d.dataDirectory(c.Store) {
 		d.disk(c.DataDir)
 		d.stored(ctx, c.Store)
+		d.policies(ctx, c)
 	}
 	d.reach(ctx, c)
 	return d.findings

@@ -70,6 +70,8 @@ type Features struct {
 	JWTBearer           bool // RFC 7523 §2.1, for identity assertion grants
 	TokenExchange       bool // RFC 8693
 	DPoP                bool // RFC 9449
+	// ACRValues are the classes of sign-in (OpenID Connect Core §2, acr).
+	ACRValues []string
 }
 
 // GrantTypes returns the grant types that are live.
@@ -236,6 +238,7 @@ type OpenIDMetadata struct {
 	IDTokenSigningAlgsSupported []string `json:"id_token_signing_alg_values_supported"`
 	ClaimsSupported             []string `json:"claims_supported"`
 	ClaimTypesSupported         []string `json:"claim_types_supported"`
+	ACRValuesSupported          []string `json:"acr_values_supported,omitempty"`
 	PromptValuesSupported       []string `json:"prompt_values_supported"`
 	ClaimsParameterSupported    bool     `json:"claims_parameter_supported"`
 	RequestParameterSupported   bool     `json:"request_parameter_supported"`
@@ -249,6 +252,7 @@ func NewOpenIDMetadata(issuer PublicURL, f Features) OpenIDMetadata {
 		IDTokenSigningAlgsSupported: idTokenAlgorithms(),
 		ClaimsSupported:             []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "name", "preferred_username", "email"},
 		ClaimTypesSupported:         []string{"normal"},
+		ACRValuesSupported:          f.ACRValues,
 		PromptValuesSupported:       []string{PromptNone, PromptLogin, PromptConsent, PromptSelectAccount},
 		ClaimsParameterSupported:    true,
 	}

@@ -45,7 +45,7 @@ func golden(t *testing.T, name string, v any) map[string]any {
 }
 
 func everything() Features {
-	return Features{true, true, true, true, true, true, true, true, true, true, true, true, true, true, true}
+	return Features{true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, []string{"urn:example:acr"}}
 }
 
 // Cases 4 and 5 of the authorization cases.
