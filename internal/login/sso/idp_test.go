@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -71,14 +72,23 @@ func start(t *testing.T, change ...func(*sso.NewProvider)) *idp {
 	p.AddPerson("owner@elsewhere.example", true)
 	p.AddPerson("ada@example.com", false)
 	p.AddTeam("shop")
+	p.provide(change...)
+	return p
+}
+
+// provide adds the provider, in the place of any before it.
+func (p *idp) provide(change ...func(*sso.NewProvider)) {
+	p.TB.Helper()
+	if _, err := p.Admin.Providers.Remove(p.TB.Context(), "okta", audit.Shell("test")); err != nil && !errors.Is(err, sso.ErrNotFound) {
+		p.TB.Fatal(err)
+	}
 	n := sso.NewProvider{Slug: "okta", Name: "Okta", Domains: []string{"example.com"}, ClientSecret: sso.Secret(clientSecret)}
 	n.Settings.Issuer, n.Settings.ClientID = issuer, clientID
 	for _, c := range change {
 		c(&n)
 	}
-	_, err := p.Admin.Providers.AddOIDC(t.Context(), n, audit.Shell("test"))
+	_, err := p.Admin.Providers.AddOIDC(p.TB.Context(), n, audit.Shell("test"))
 	p.Must(err)
-	return p
 }
 
 func createAccounts(n *sso.NewProvider) { n.Settings.CreateAccounts = true }

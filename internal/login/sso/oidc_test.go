@@ -3,6 +3,7 @@ package sso_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -253,6 +254,8 @@ func (p *idp) addKeyUnpublished() {
 }
 
 func TestWhoIsLetIn(t *testing.T) {
+	p := start(t)
+	good := p.claims
 	for name, c := range map[string]struct {
 		settings func(*sso.NewProvider)
 		claims   map[string]any
@@ -269,7 +272,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		"a subdomain":                    {createAccounts, map[string]any{"email": "new@sub.example.com"}, "does not speak for"},
 		"an address that looks like it":  {createAccounts, map[string]any{"email": "new@evilexample.com"}, "does not speak for"},
 		"nobody known":                   {nil, map[string]any{"email": "new@example.com"}, "no account here yet"},
-		"nobody known, with accounts":    {createAccounts, map[string]any{"email": "new@example.com"}, ""},
+		"nobody known, with accounts":    {createAccounts, map[string]any{"sub": "00u2", "email": "newer@example.com"}, ""},
 		"another claim":                  {func(n *sso.NewProvider) { n.Settings.EmailClaim, n.Settings.TrustEmail = "upn", true }, map[string]any{"email": nil, "upn": "ada@example.com"}, ""},
 		"another claim, not vouched for": {func(n *sso.NewProvider) { n.Settings.EmailClaim = "upn" }, map[string]any{"upn": "ada@example.com"}, "that it has verified"},
 		"another subject claim":          {func(n *sso.NewProvider) { n.Settings.SubjectClaim = "oid" }, map[string]any{"oid": "1"}, ""},
@@ -279,12 +282,14 @@ func TestWhoIsLetIn(t *testing.T) {
 		"no subject claim":               {func(n *sso.NewProvider) { n.Settings.SubjectClaim = "oid" }, nil, "could not be accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var p *idp
+			defer func(outer testing.TB) { p.TB = outer }(p.TB)
+			p.TB = t
 			if c.settings != nil {
-				p = start(t, c.settings)
+				p.provide(c.settings)
 			} else {
-				p = start(t)
+				p.provide()
 			}
+			p.claims = maps.Clone(good)
 			for k, v := range c.claims {
 				p.set(k, v)
 			}

@@ -9,12 +9,15 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +45,15 @@ type samlIDP struct {
 	signedIn   time.Time
 }
 
+// samlKey is made once: it takes its time.
+var samlKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // startSAML starts a server with the provider "corp" for example.com.
 func startSAML(t *testing.T, change ...func(*sso.NewProvider)) *samlIDP {
 	t.Helper()
@@ -49,15 +61,24 @@ func startSAML(t *testing.T, change ...func(*sso.NewProvider)) *samlIDP {
 	p.attributes = map[string][]string{"email": {"Ada@example.com"}, "displayName": {"Ada Lovelace"}}
 	p.class = "http://schemas.microsoft.com/claims/multipleauthn"
 	p.signedIn = p.Clock.Now().Add(-time.Minute).Truncate(time.Second)
-	var err error
-	p.key, err = rsa.GenerateKey(rand.Reader, 2048)
-	p.Must(err)
+	p.key = samlKey()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "idp"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour)}
+	var err error
 	p.cert, err = x509.CreateCertificate(rand.Reader, template, template, p.key.Public(), p.key)
 	p.Must(err)
 	p.AddPerson("owner@elsewhere.example", true)
 	p.AddPerson("ada@example.com", false)
 	p.AddTeam("shop")
+	p.provide(change...)
+	return p
+}
+
+// provide adds the provider, in the place of any before it.
+func (p *samlIDP) provide(change ...func(*sso.NewProvider)) {
+	p.TB.Helper()
+	if _, err := p.Admin.Providers.Remove(p.TB.Context(), "corp", audit.Shell("test")); err != nil && !errors.Is(err, sso.ErrNotFound) {
+		p.TB.Fatal(err)
+	}
 	n := sso.NewProvider{Slug: "corp", Name: "Corp", Domains: []string{"example.com"}}
 	n.Settings.Metadata = `<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="` + samlEntity + `"><IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">
 		<KeyDescriptor><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data><X509Certificate>` + base64.StdEncoding.EncodeToString(p.cert) + `</X509Certificate></X509Data></KeyInfo></KeyDescriptor>
@@ -65,9 +86,8 @@ func startSAML(t *testing.T, change ...func(*sso.NewProvider)) *samlIDP {
 	for _, c := range change {
 		c(&n)
 	}
-	_, err = p.Admin.Providers.AddSAML(t.Context(), n, audit.Shell("test"))
+	_, err := p.Admin.Providers.AddSAML(p.TB.Context(), n, audit.Shell("test"))
 	p.Must(err)
-	return p
 }
 
 // asked is what reached the provider.
@@ -241,6 +261,8 @@ func TestSAML_AnotherBrowsersResponse(t *testing.T) {
 }
 
 func TestSAMLWhoIsLetIn(t *testing.T) {
+	p := startSAML(t)
+	nameID, attributes := p.nameID, p.attributes
 	for name, c := range map[string]struct {
 		settings func(*sso.NewProvider)
 		change   func(*samlIDP)
@@ -253,7 +275,7 @@ func TestSAMLWhoIsLetIn(t *testing.T) {
 		}, http.StatusSeeOther},
 		"another domain": {createAccounts, func(p *samlIDP) { p.attributes["email"] = []string{"owner@elsewhere.example"} }, http.StatusForbidden},
 		"nobody known":   {nil, func(p *samlIDP) { p.attributes["email"] = []string{"new@example.com"} }, http.StatusForbidden},
-		"with accounts":  {createAccounts, func(p *samlIDP) { p.attributes["email"] = []string{"new@example.com"} }, http.StatusSeeOther},
+		"with accounts":  {createAccounts, func(p *samlIDP) { p.attributes["email"] = []string{"newer@example.com"} }, http.StatusSeeOther},
 		"transient":      {nil, func(p *samlIDP) { p.nameID = strings.Replace(p.nameID, "persistent", "transient", 1) }, http.StatusForbidden},
 		"transient, attribute": {func(n *sso.NewProvider) { n.Settings.SubjectClaim = "uid" }, func(p *samlIDP) {
 			p.nameID = strings.Replace(p.nameID, "persistent", "transient", 1)
@@ -262,12 +284,14 @@ func TestSAMLWhoIsLetIn(t *testing.T) {
 		"attribute missing": {func(n *sso.NewProvider) { n.Settings.SubjectClaim = "uid" }, func(*samlIDP) {}, http.StatusForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var p *samlIDP
+			defer func(outer testing.TB) { p.TB = outer }(p.TB)
+			p.TB = t
 			if c.settings != nil {
-				p = startSAML(t, c.settings)
+				p.provide(c.settings)
 			} else {
-				p = startSAML(t)
+				p.provide()
 			}
+			p.nameID, p.attributes = nameID, maps.Clone(attributes)
 			c.change(p)
 			if res := p.signIn(p.Browser(), "/login/sso/corp"); res.Status != c.want {
 				t.Errorf("status %d, want %d\n%s", res.Status, c.want, res.Body)

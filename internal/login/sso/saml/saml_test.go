@@ -462,6 +462,14 @@ func TestSAML_XMLSignatureWrapping(t *testing.T) {
 	}
 }
 
+func TestSAML_RepeatedID(t *testing.T) {
+	w := newWorld(t)
+	good := w.signed(defaults().String())
+	w.refuses(response(`<samlp:Extensions><x ID="_assertion"/></samlp:Extensions>`+good), "stands twice")
+	w.refuses(response(`<samlp:Extensions><x id="_assertion"/></samlp:Extensions>`+good), "stands twice")
+	w.refuses(response(good, "id", "_assertion"), "stands twice")
+}
+
 // The signature does not say how it is to be checked.
 func TestSAML_AlgorithmConfusion(t *testing.T) {
 	w := newWorld(t)
