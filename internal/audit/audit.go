@@ -47,6 +47,7 @@ const (
 	AssertionTaken   Kind = "assertion.taken"
 	AssertionRefused Kind = "assertion.refused"
 
+	ClientDeleted       Kind = "client.deleted"
 	SigningKeyWithdrawn Kind = "signing_key.withdrawn"
 
 	ClientDocumentFetched Kind = "client_document.fetched"
