@@ -86,6 +86,7 @@ const (
 	IdentityLinked   Kind = "identity.linked"
 	IdentityUnlinked Kind = "identity.unlinked"
 
+	ClientDeleted       Kind = "client.deleted"
 	SigningKeyWithdrawn Kind = "signing_key.withdrawn"
 
 	ClientDocumentFetched Kind = "client_document.fetched"

@@ -115,9 +115,21 @@ func (c Client) Hosts() []string {
 	return hosts
 }
 
-// Integrations returns every name under which the client may be blocked.
+// deletedPrefix begins the name under which one registration is taken out of
+// use for good, whatever becomes of its product.
+const deletedPrefix = "deleted:"
+
+// DeletedName is the name under which the client is taken out of use when it
+// deletes its registration (RFC 7592 §2.3).
+func (c Client) DeletedName() string { return deletedPrefix + string(c.Key()) }
+
+// Integrations returns every name under which the client may be blocked, or
+// taken out of use: its product first.
 func (c Client) Integrations() []string {
 	names := []string{c.Product()}
+	if c.Kind == SelfRegistered {
+		names = append(names, c.DeletedName())
+	}
 	for _, h := range c.Hosts() {
 		names = append(names, HostProduct+h)
 	}

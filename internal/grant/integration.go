@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
@@ -24,6 +25,9 @@ type IntegrationStore interface {
 	// BlockedProducts lists the blocked integrations, the products as well as
 	// the hosts.
 	BlockedProducts(ctx context.Context) ([]string, error)
+	// DeleteClient ends all living grants of a client and stores that its
+	// DeletedName is blocked. Errors: ErrClientUnknown where it is not stored.
+	DeleteClient(ctx context.Context, c Client, reason string, at time.Time, ev audit.Event) error
 	// EndProductGrants ends all living grants of all clients of a product and
 	// returns their number.
 	EndProductGrants(ctx context.Context, product, reason string, at time.Time, ev audit.Event) (int, error)
@@ -96,7 +100,7 @@ func (a *Authority) Integrations(ctx context.Context) ([]Integration, error) {
 		i := at(c.Product())
 		i.Clients = append(i.Clients, c)
 		for _, name := range c.Integrations()[1:] {
-			if slices.Contains(blocked, name) && !slices.Contains(i.BlockedHosts, name) {
+			if strings.HasPrefix(name, HostProduct) && slices.Contains(blocked, name) && !slices.Contains(i.BlockedHosts, name) {
 				i.BlockedHosts = append(i.BlockedHosts, name)
 			}
 		}
@@ -106,6 +110,9 @@ func (a *Authority) Integrations(ctx context.Context) ([]Integration, error) {
 		i.Connections = append(i.Connections, c)
 	}
 	for _, product := range blocked {
+		if strings.HasPrefix(product, deletedPrefix) {
+			continue // by the client itself, for good
+		}
 		at(product).Blocked = true
 	}
 	all := make([]Integration, 0, len(byProduct))
@@ -155,6 +162,20 @@ func (a *Authority) SetIntegrationBlocked(ctx context.Context, i Integration, bl
 	ev := audit.Event{At: a.Now(), Actor: by, Kind: kind, Target: i.ID, Detail: i.Product}
 	if err := a.Store.SetProductBlocked(ctx, i.Product, blocked, ev); err != nil {
 		return fmt.Errorf("block integration %s: %w", i.Product, err)
+	}
+	return nil
+}
+
+// DeleteClient takes a registration out of use for good at its own wish: its
+// grants end, and its client_id is refused from now on. Errors:
+// ErrClientUnknown for one that nobody has connected with, of which nothing is
+// stored.
+func (a *Authority) DeleteClient(ctx context.Context, c Client, by audit.Actor) error {
+	now := a.Now()
+	err := a.Store.DeleteClient(ctx, c, "the app deleted its registration", now,
+		audit.Event{At: now, Actor: by, Kind: audit.ClientDeleted, Target: string(c.Key()), Detail: c.Name()})
+	if err != nil {
+		return fmt.Errorf("delete client %s: %w", c.Key(), err)
 	}
 	return nil
 }

@@ -346,6 +346,13 @@ func (c *matrixClient) register() {
 	if _, managed := got["registration_client_uri"]; managed != (got["registration_access_token"] != nil) {
 		c.t.Errorf("registration: half of RFC 7592: %s", res.Body)
 	}
+	// What manages it is there, and says what the registration said.
+	uri, _ := got["registration_client_uri"].(string)
+	token, _ := got["registration_access_token"].(string)
+	read := c.s.Do(http.MethodGet, uri, "", "Authorization", "Bearer "+token)
+	if read.Status != http.StatusOK || read.Body != res.Body {
+		c.t.Errorf("registration as it is read: %d %s, not %s", read.Status, read.Body, res.Body)
+	}
 }
 
 // scope is the scope parameter of a request, "" for none.

@@ -118,6 +118,7 @@ func (s *Server) Routes() []web.Route {
 		client("/token", post, s.limitFailures(s.token)),
 		client("/oauth/register", post, begin(s.register)),
 		client("/register", post, begin(s.register)),
+		client(spec.RegisterPath+"/{id}", []string{http.MethodGet, http.MethodPut, http.MethodDelete}, begin(s.manage)),
 		client("/oauth/revoke", post, s.limitFailures(s.revoke)),
 		client(spec.IntrospectPath, post, s.limitFailures(s.introspect)),
 		client(spec.DeviceAuthorizationPath, post, begin(s.limitFailures(s.deviceAuthorization))),

@@ -50,10 +50,6 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var secret string
-	if meta.NeedsSecret() {
-		secret = spec.ClientSecret(s.clientKey, id)
-	}
 	w.Header().Set("Pragma", "no-cache") // RFC 7591 §3.2.1's example, for very old caches
-	return web.WriteJSON(w, http.StatusCreated, spec.NewRegistrationResponse(id, secret, meta, now))
+	return web.WriteJSON(w, http.StatusCreated, s.registration(grant.Client{ID: grant.ClientID(id), Kind: grant.SelfRegistered, Metadata: meta, CreatedAt: now}))
 }

@@ -192,9 +192,9 @@ func (b *Browser) Open(url string) int {
 	return int(resp.Status)
 }
 
-// labelled finds an input by its label.
+// labelled finds an input or a text area by its label.
 func labelled(label string) chromedp.Search {
-	return chromedp.Search(fmt.Sprintf(`//input[@id=//label[normalize-space(.)="%s"]/@for]`, label))
+	return chromedp.Search(fmt.Sprintf(`//*[self::input or self::textarea][@id=//label[normalize-space(.)="%s"]/@for]`, label))
 }
 
 // Fill types into the field with a label, in place of what is there.
@@ -207,10 +207,23 @@ func (b *Browser) Fill(label, text string) {
 	))
 }
 
+// Write types into the field with a label, behind what is there.
+func (b *Browser) Write(label, text string) {
+	b.t.Helper()
+	do(b, "field "+label, chromedp.Steps(chromedp.WaitVisible(labelled(label)), chromedp.SendKeys(labelled(label), text)))
+}
+
 // Choose takes the radio button with a label.
 func (b *Browser) Choose(label string) {
 	b.t.Helper()
 	do(b, "choice "+label, chromedp.Steps(chromedp.WaitVisible(labelled(label)), chromedp.Click(labelled(label))))
+}
+
+// Unfold shows what stands behind a summary.
+func (b *Browser) Unfold(summary string) {
+	b.t.Helper()
+	sel := chromedp.Search(fmt.Sprintf(`//summary[normalize-space(.)="%s"]`, summary))
+	do(b, "summary "+summary, chromedp.Steps(chromedp.WaitVisible(sel), chromedp.Click(sel)))
 }
 
 func button(name string) chromedp.Search {
@@ -362,11 +375,4 @@ func Call[P, R any](b *Browser, c cdp.Command[P, R], params P) R {
 		b.t.Fatalf("%s: %v", c.Method, err)
 	}
 	return r
-}
-
-// Unfold opens what is folded under a summary.
-func (b *Browser) Unfold(summary string) {
-	b.t.Helper()
-	sel := chromedp.Search(fmt.Sprintf(`//summary[normalize-space(.)="%s"]`, summary))
-	do(b, "summary "+summary, chromedp.Steps(chromedp.WaitVisible(sel), chromedp.Click(sel)))
 }

@@ -36,6 +36,8 @@ const (
 
 	clientIDDomain     = "oriel client id v1\x00"
 	clientSecretDomain = "oriel client secret v1\x00"
+
+	registrationTokenDomain = "oriel registration access token v1\x00"
 )
 
 // How the metadata inside a client id is kept.
@@ -242,6 +244,23 @@ func ClientSecret(key []byte, id string) string {
 // VerifyClientSecret compares a presented secret with the derived one in constant time.
 func VerifyClientSecret(key []byte, id, secret string) bool {
 	return subtle.ConstantTimeCompare([]byte(ClientSecret(key, id)), []byte(secret)) == 1
+}
+
+// RegistrationToken derives the registration access token (RFC 7592 §3) of a client from its id, 43 characters, as
+// ClientSecret does: a token with which a registration can be read and deleted, and nothing else.
+func RegistrationToken(key []byte, id string) string {
+	if len(key) != ClientKeyBytes {
+		panic(errClientKey)
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(registrationTokenDomain))
+	h.Write([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// VerifyRegistrationToken compares a presented token with the derived one in constant time.
+func VerifyRegistrationToken(key []byte, id, token string) bool {
+	return subtle.ConstantTimeCompare([]byte(RegistrationToken(key, id)), []byte(token)) == 1
 }
 
 func clientMAC(key []byte, text string) string {

@@ -320,7 +320,7 @@ func asError(err error) error {
 }
 
 // RegistrationResponse is the answer to a registration (RFC 7591 §3.2.1). It has no null and no empty string: SDKs
-// refuse both. There are no RFC 7592 members, since there is nothing to manage.
+// refuse both.
 type RegistrationResponse struct {
 	ClientID                string          `json:"client_id"`
 	ClientIDIssuedAt        int64           `json:"client_id_issued_at"` // seconds since 1970
@@ -344,6 +344,8 @@ type RegistrationResponse struct {
 	SoftwareID              string          `json:"software_id,omitzero"`
 	SoftwareVersion         string          `json:"software_version,omitzero"`
 	IDTokenSigningAlg       string          `json:"id_token_signed_response_alg,omitzero"`
+	RegistrationClientURI   string          `json:"registration_client_uri,omitzero"` // RFC 7592 §3, with the next one
+	RegistrationAccessToken string          `json:"registration_access_token,omitzero"`
 }
 
 // NewRegistrationResponse answers a registration. The secret is used only if the client's method needs one; without a
