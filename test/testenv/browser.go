@@ -192,9 +192,9 @@ func (b *Browser) Open(url string) int {
 	return int(resp.Status)
 }
 
-// labelled finds an input by its label.
+// labelled finds a field by its label.
 func labelled(label string) chromedp.Search {
-	return chromedp.Search(fmt.Sprintf(`//input[@id=//label[normalize-space(.)="%s"]/@for]`, label))
+	return chromedp.Search(fmt.Sprintf(`//*[self::input or self::textarea][@id=//label[normalize-space(.)="%s"]/@for]`, label))
 }
 
 // Fill types into the field with a label, in place of what is there.
@@ -205,6 +205,13 @@ func (b *Browser) Fill(label, text string) {
 		chromedp.Clear(labelled(label)),
 		chromedp.SendKeys(labelled(label), text),
 	))
+}
+
+// Write puts text into the larger field with a label, in place of what is
+// there.
+func (b *Browser) Write(label, text string) {
+	b.t.Helper()
+	do(b, "field "+label, chromedp.Steps(chromedp.WaitVisible(labelled(label)), chromedp.SetValue(labelled(label), text)))
 }
 
 // Choose takes the radio button with a label.
