@@ -38,6 +38,7 @@ type house struct {
 	resource  spec.Resource
 	console   *console.Console
 	directory *org.Directory
+	people    org.Store
 	authority *grant.Authority
 	now       time.Time
 }
@@ -59,7 +60,7 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(func() { must(db.Close()) })
 	h := &house{t: t, url: srv.URL, now: time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)}
 	clock := func() time.Time { return h.now }
-	h.directory = org.NewDirectory(db, clock)
+	h.directory, h.people = org.NewDirectory(db, clock), db
 	master := grant.MasterKey{1}
 	keys, err := grant.OpenKeyring(ctx, db, master, clock)
 	must(err)
@@ -100,11 +101,12 @@ func (h *house) addPerson(name string, owner bool) org.Person {
 	h.t.Helper()
 	p, err := h.directory.AddPerson(context.Background(),
 		org.NewPerson{Email: strings.ToLower(name) + "@example.com", Name: name, Owner: owner}, audit.System())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	hash, err := passwordHash()
 	if err == nil {
-		var hash string
-		if hash, err = passwordHash(); err == nil {
-			err = h.console.Desk.People.SetPasswordHash(context.Background(), p.ID, hash, audit.Event{Kind: audit.PasswordChanged})
-		}
+		err = h.people.SetPasswordHash(context.Background(), p.ID, hash, audit.Event{At: h.now, Kind: audit.PasswordChanged, Target: string(p.ID)})
 	}
 	if err != nil {
 		h.t.Fatal(err)

@@ -275,10 +275,10 @@ func endsWords(leaving, connections int) string {
 	case leaving == 0:
 		return "Nobody leaves a team by this, and no connection ends."
 	case connections == 0:
-		return fmt.Sprintf("%s out of a team by this. No connection ends.", are(leaving, "person is", "people are"))
+		return fmt.Sprintf("This takes %s out of a team. No connection ends.", are(leaving, "person", "people"))
 	}
-	return fmt.Sprintf("%s out of a team by this. %s, and the next call of each is refused.",
-		are(leaving, "person is", "people are"), are(connections, "connection ends", "connections end"))
+	return fmt.Sprintf("This takes %s out of a team and ends %s: the next call of each is refused.",
+		are(leaving, "person", "people"), are(connections, "connection", "connections"))
 }
 
 func are(n int, one, many string) string {

@@ -74,7 +74,7 @@ func TestTeamPages(t *testing.T) {
 	h.connect(bob, teamOf(t, h, "web-shop"), h.cursor())
 	h.connect(bob, teamOf(t, h, "web-shop"), h.cursor())
 	h.connect(bob, teamOf(t, h, "bank"), h.cursor())
-	admin.get(path+"/remove").expect(t, 200, "1 person is out of a team by this. 2 connections end")
+	admin.get(path+"/remove").expect(t, 200, "This takes 1 person out of a team and ends 2 connections")
 	admin.follow(form(admin, path+"/remove", 303, "")).expect(t, 200, "Bob is out of Web Shop")
 	admin.get(path).expect(t, 404)
 	viewer.get("/connections").expect(t, 200, "Bank", "taken out of the team")
@@ -229,7 +229,7 @@ func TestGroupPages(t *testing.T) {
 
 	h.connect(ada, team, h.cursor())
 	for _, page := range []string{"/remove", "/members/" + string(ada.ID) + "/remove"} {
-		b.get(path+page).expect(t, 200, "1 person is out of a team by this. 1 connection ends")
+		b.get(path+page).expect(t, 200, "This takes 1 person out of a team and ends 1 connection:")
 	}
 	b.get(path+"/teams/web-shop").expect(t, 200, "1 person would leave the team, and 1 connection would end")
 	b.post("/teams/web-shop/members/"+string(ada.ID)+"/remove").expect(t, 409, "through a group only")

@@ -303,6 +303,14 @@ func (c *Console) preview(r *http.Request, m manager, role org.Role) (*web.RoleP
 		m = in
 	}
 	out := &web.RolePreview{Team: m.team.Name}
+	demanded, err := c.Directory.MFA(r.Context(), m.team.ID)
+	if err != nil {
+		return nil, fmt.Errorf("preview: read policy: %w", err)
+	}
+	if !demanded.MetBy(m.AMR) {
+		out.Problem = "The team demands a sign-in with more than yours had to see its logs. Saving works."
+		return out, nil
+	}
 	shown, all, ok := access.Preview(m.standing, m.team.Tenant, role, org.LogsRead)
 	if !ok {
 		out.Problem = "A preview shows logs only to those who may read them, and you may not read the logs of this team."

@@ -90,7 +90,7 @@ type shiftedLogs struct {
 
 func (l shiftedLogs) QueryLogs(ctx context.Context, v telemetry.View, q telemetry.LogQuery, b telemetry.Budget) (telemetry.LogResult, error) {
 	if tenant, ok := v.Tenant(); ok {
-		v = telemetry.NewView(tenant+l.by, telemetry.Restriction{Filter: v.Filter(), LookBack: v.LookBack()})
+		v = telemetry.NewView(tenant+l.by, telemetry.Restriction{Filter: v.Filter(), LookBack: v.LookBack(), Hidden: v.Hidden()})
 	}
 	return l.Client.QueryLogs(ctx, v, q, b)
 }

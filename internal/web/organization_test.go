@@ -58,7 +58,7 @@ func withOrganization(pages map[string]Page) map[string]Page {
 			Connections: []AccessConnection{{ID: "g1", ClientName: "Cursor", Refused: "the integration has been blocked by an administrator", May: []string{"read logs"}, NoScope: []string{"read traces"}, NoRole: []string{"read metrics"}}, {ID: "g2", ClientName: "VS Code"}},
 		},
 		"access_none": AccessPage{Account: boss, Nav: nav(""), Person: grace, Refused: "the person holds no role in the team"},
-		"remove":      RemovePage{Account: boss, Section: "/teams", Title: "Remove Grace from Web <Shop>?", What: "The person keeps their account.", Ends: "1 person is out of a team by this. 3 connections end, and the next call of each is refused.", Action: "/teams/web-shop/members/per_1/remove", Button: "Remove from the team", Back: "/teams/web-shop"},
+		"remove":      RemovePage{Account: boss, Section: "/teams", Title: "Remove Grace from Web <Shop>?", What: "The person keeps their account.", Ends: "This takes 1 person out of a team and ends 3 connections: the next call of each is refused.", Action: "/teams/web-shop/members/per_1/remove", Button: "Remove from the team", Back: "/teams/web-shop"},
 	})
 	return pages
 }

@@ -192,7 +192,7 @@ func (b *Browser) Open(url string) int {
 	return int(resp.Status)
 }
 
-// labelled finds an input or a text area by its label.
+// labelled finds a field by its label.
 func labelled(label string) chromedp.Search {
 	return chromedp.Search(fmt.Sprintf(`//*[self::input or self::textarea][@id=//label[normalize-space(.)="%s"]/@for]`, label))
 }
@@ -207,10 +207,11 @@ func (b *Browser) Fill(label, text string) {
 	))
 }
 
-// Write types into the field with a label, behind what is there.
+// Write puts text into the larger field with a label, in place of what is
+// there.
 func (b *Browser) Write(label, text string) {
 	b.t.Helper()
-	do(b, "field "+label, chromedp.Steps(chromedp.WaitVisible(labelled(label)), chromedp.SendKeys(labelled(label), text)))
+	do(b, "field "+label, chromedp.Steps(chromedp.WaitVisible(labelled(label)), chromedp.SetValue(labelled(label), text)))
 }
 
 // Choose takes the radio button with a label.
