@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/server"
 )
 
 type policyCommand struct {
-	Set  policySet  `cmd:"" help:"Change what sign-ins must have had."`
-	Show policyShow `cmd:"" help:"Show what is demanded of sign-ins."`
+	Set  policySet  `cmd:"" help:"Change what sign-ins must have had, and how often connections come back."`
+	Show policyShow `cmd:"" help:"Show what is demanded of sign-ins and connections."`
 }
 
 type jsonPolicy struct {
@@ -19,19 +22,42 @@ type jsonPolicy struct {
 	// Effective is what holds: the stricter one of the team's and the
 	// organization's.
 	Effective org.MFA `json:"effective_mfa"`
+	// Disconnect and Reconnect are "" where nothing is set; SignInAge is in
+	// seconds, 0 for no bound.
+	Disconnect string `json:"disconnect"`
+	Reconnect  string `json:"reconnect"`
+	SignInAge  int64  `json:"sign_in_age_seconds"`
 }
 
 type policySet struct {
 	adminFlags
 	Team string `help:"Slug of the team; without it, the whole organization." placeholder:"S"`
-	MFA  string `name:"mfa" required:"" enum:"optional,required,passkey" help:"Second factor: optional, required, or passkey (a passkey or security key)." placeholder:"M"`
+	MFA  string `name:"mfa" enum:",optional,required,passkey" default:"" help:"Second factor: optional, required, or passkey (a passkey or security key)." placeholder:"M"`
+
+	Disconnect string `enum:",hourly,off,default" default:"" help:"End access at every full hour: hourly, off, or default (what serve is told, for a team what the organization has). A team can only be hourly." placeholder:"D"`
+	Reconnect  string `enum:",refresh,interactive,default" default:"" help:"After that, apps come back by themselves (refresh) or through the browser (interactive), or default. A team can only be interactive." placeholder:"R"`
+	SignInAge  string `name:"sign-in-age" help:"Longest time since the person last proved who they are, like 12h or 30d; none for no bound." placeholder:"T"`
 }
 
 // Run changes a policy.
 func (c *policySet) Run(env *environment) error {
 	return c.with(env, func(a *server.Admin) error {
-		if err := a.Directory.SetMFA(env.ctx, c.Team, org.MFA(c.MFA), operator()); err != nil {
+		if c.MFA == "" && c.Disconnect == "" && c.Reconnect == "" && c.SignInAge == "" {
+			return errors.New("say what to change: --mfa, --disconnect, --reconnect or --sign-in-age")
+		}
+		reconnect, err := c.reconnect(env, a)
+		if err != nil {
 			return err
+		}
+		if c.MFA != "" {
+			if err := a.Directory.SetMFA(env.ctx, c.Team, org.MFA(c.MFA), operator()); err != nil {
+				return err
+			}
+		}
+		if reconnect != nil {
+			if err := a.Directory.SetReconnect(env.ctx, c.Team, *reconnect, operator()); err != nil {
+				return err
+			}
 		}
 		p, err := readPolicy(env, a, c.Team)
 		if err != nil {
@@ -41,19 +67,66 @@ func (c *policySet) Run(env *environment) error {
 		if c.Team != "" {
 			whom = c.Team
 		}
+		if reconnect != nil {
+			text = fmt.Sprintf("Connections of %s: %s. It holds from their next call on; tokens given out already end when they were told to.\n", whom, *reconnect)
+		}
+		if c.MFA == "" {
+			return c.print(env, p, text)
+		}
 		switch p.MFA {
 		case org.MFAOptional:
-			text = fmt.Sprintf("A second factor is optional for %s.\n", whom)
+			text += fmt.Sprintf("A second factor is optional for %s.\n", whom)
 		case org.MFARequired:
-			text = fmt.Sprintf("A second factor is required for %s. Connections whose sign-in had none are refused until their person connects again.\n", whom)
+			text += fmt.Sprintf("A second factor is required for %s. Connections whose sign-in had none are refused until their person connects again.\n", whom)
 		case org.MFAPasskey:
-			text = fmt.Sprintf("A passkey or security key is required for %s. Connections whose sign-in had none are refused until their person connects again. Passkeys work only where the server is reached by name (--public-url https://… or http://localhost).\n", whom)
+			text += fmt.Sprintf("A passkey or security key is required for %s. Connections whose sign-in had none are refused until their person connects again. Passkeys work only where the server is reached by name (--public-url https://… or http://localhost).\n", whom)
 		}
 		if p.Effective != p.MFA {
 			text += fmt.Sprintf("The organization demands more, and that holds: %s.\n", p.Effective)
 		}
 		return c.print(env, p, text)
 	})
+}
+
+// reconnect returns what is set with the changes asked for, nil for none.
+func (c *policySet) reconnect(env *environment, a *server.Admin) (*org.Reconnect, error) {
+	if c.Disconnect == "" && c.Reconnect == "" && c.SignInAge == "" {
+		return nil, nil
+	}
+	var team org.TeamID
+	if c.Team != "" {
+		t, err := a.Directory.Team(env.ctx, c.Team)
+		if err != nil {
+			return nil, err
+		}
+		team = t.ID
+	}
+	r, err := a.Directory.Reconnect(env.ctx, team)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range []struct {
+		value string
+		into  *string
+	}{{c.Disconnect, &r.Disconnect}, {c.Reconnect, &r.Return}} {
+		switch o.value {
+		case "":
+		case "default":
+			*o.into = ""
+		default:
+			*o.into = o.value
+		}
+	}
+	switch c.SignInAge {
+	case "":
+	case "none":
+		r.SignInAge = 0
+	default:
+		if r.SignInAge, err = org.ParseLookBack(c.SignInAge); err != nil {
+			return nil, fmt.Errorf("--sign-in-age %q: write a number and h, d or w, like 30d, or none", c.SignInAge)
+		}
+	}
+	return &r, nil
 }
 
 func readPolicy(env *environment, a *server.Admin, slug string) (jsonPolicy, error) {
@@ -72,6 +145,11 @@ func readPolicy(env *environment, a *server.Admin, slug string) (jsonPolicy, err
 	if p.MFA, err = a.Directory.OwnMFA(env.ctx, team); err != nil {
 		return p, err
 	}
+	r, err := a.Directory.Reconnect(env.ctx, team)
+	if err != nil {
+		return p, err
+	}
+	p.Disconnect, p.Reconnect, p.SignInAge = r.Disconnect, r.Return, int64(r.SignInAge.Seconds())
 	p.Effective, err = a.Directory.MFA(env.ctx, team)
 	return p, err
 }
@@ -105,8 +183,12 @@ func (c *policyShow) Run(env *environment) error {
 				name = "(organization)"
 			}
 			list = append(list, p)
-			rows = append(rows, []string{name, string(p.MFA), string(p.Effective)})
+			age := "-"
+			if p.SignInAge > 0 {
+				age = org.FormatLookBack(time.Duration(p.SignInAge) * time.Second)
+			}
+			rows = append(rows, []string{name, string(p.MFA), string(p.Effective), cmp.Or(p.Disconnect, "-"), cmp.Or(p.Reconnect, "-"), age})
 		}
-		return c.print(env, list, table("", []string{"TEAM", "SECOND FACTOR", "IN FORCE"}, rows))
+		return c.print(env, list, table("", []string{"TEAM", "SECOND FACTOR", "IN FORCE", "DISCONNECT", "RECONNECT", "SIGN-IN AGE"}, rows))
 	})
 }

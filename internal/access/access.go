@@ -54,6 +54,8 @@ type Caller struct {
 	scopes   spec.Scopes
 	expires  time.Time
 	claims   grant.Claims
+	// lifetimes are those that hold for the caller's team.
+	lifetimes grant.Lifetimes
 }
 
 // Person returns who is calling.
@@ -97,6 +99,13 @@ func (c *Caller) GrantedScopes() spec.Scopes { return c.standing.Grant.Scopes }
 // Expires returns when the token ends: with hourly disconnects, the full hour
 // at the latest.
 func (c *Caller) Expires() time.Time { return c.expires }
+
+// Hourly says whether access ends at every full hour, Interactive whether the
+// person must then come back through the browser.
+func (c *Caller) Hourly() bool { return c.lifetimes.Hourly }
+
+// Interactive: see Hourly.
+func (c *Caller) Interactive() bool { return c.lifetimes.Interactive }
 
 // HasScope says whether the token carries the scope that p needs.
 func (c *Caller) HasScope(p org.Permission) bool {

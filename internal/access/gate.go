@@ -191,7 +191,7 @@ func (g *Gate) check(ctx context.Context, token grant.AccessToken) (c *Caller, a
 	if err := s.Verdict(now, g.Lifetimes); err != nil {
 		return nil, "", &RefusedError{Reason: err.Error()}
 	}
-	return &Caller{standing: s, scopes: v.scopes, expires: v.expires, claims: v.claims}, v.claims.Audience, nil
+	return &Caller{standing: s, scopes: v.scopes, expires: v.expires, claims: v.claims, lifetimes: g.Lifetimes.Under(s.Policy)}, v.claims.Audience, nil
 }
 
 // Standing returns a grant with all that its life depends on, as it is now,

@@ -50,7 +50,7 @@ func (a *Authority) Exchange(ctx context.Context, r ExchangeRequest) (Tokens, er
 	if err != nil {
 		return Tokens{}, fmt.Errorf("exchange a token of grant %s: %w", r.Grant, err)
 	}
-	expires := a.Lifetimes.AccessExpiry(now)
+	expires := a.Lifetimes.Under(standing.Policy).AccessExpiry(now)
 	if r.NotAfter.Before(expires) {
 		expires = r.NotAfter
 	}
@@ -76,7 +76,7 @@ func (a *Authority) LookUpRefreshToken(ctx context.Context, t RefreshToken) (*St
 	if err := s.mayContinue(now, a.Lifetimes); err != nil {
 		return nil, err
 	}
-	if s.Grant.hourIsOver(now, a.Lifetimes) {
+	if s.Grant.hourIsOver(now, a.Lifetimes.Under(s.Policy)) {
 		return nil, ErrReconnect
 	}
 	if generation < s.Grant.Generation && !s.Grant.inWindow(generation, now, a.Lifetimes) {

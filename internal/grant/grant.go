@@ -115,12 +115,15 @@ type Standing struct {
 	Client Client
 	// MFA is what the team and the organization demand of sign-ins.
 	MFA org.MFA
+	// Policy is what they ask of connections.
+	Policy Policy
 }
 
 // Verdict returns nil for a grant that is alive, and otherwise an
 // *EndedError. Every use of a grant passes through here: each call at the MCP
 // endpoint, each redemption and each refresh.
 func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
+	l = l.Under(s.Policy)
 	switch {
 	case s.Grant.ID == "":
 		return &EndedError{"the grant does not exist"}
@@ -138,6 +141,8 @@ func (s *Standing) Verdict(now time.Time, l Lifetimes) error {
 	// its own.
 	case !s.Person.Service && !s.MFA.MetBy(s.Grant.AMR):
 		return &EndedError{TooWeak(s.MFA)}
+	case !s.Person.Service && l.SignInTooOld(s.Grant.AuthTime, now):
+		return &EndedError{"the sign-in is older than the organization or the team allows; connect again"}
 	}
 	return nil
 }
@@ -197,6 +202,9 @@ type Lifetimes struct {
 	Idle time.Duration
 	// Absolute ends a grant so long after its consent; 0 never.
 	Absolute time.Duration
+	// SignInAge refuses a grant whose sign-in is older; 0 never. It comes from
+	// policies alone.
+	SignInAge time.Duration
 	// ReuseWindow is how long after its rotation a refresh token still gives
 	// its newest successor. See refresh.go for why.
 	ReuseWindow time.Duration

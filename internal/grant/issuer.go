@@ -162,7 +162,7 @@ func (a *Authority) Assert(ctx context.Context, as Assertion) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("use assertion: %w", err)
 	}
-	t, err := a.issueAccess(&standing, as.Scopes, a.Lifetimes.AccessExpiry(now), now, "", as.Key)
+	t, err := a.issueAccess(&standing, as.Scopes, a.Lifetimes.Under(standing.Policy).AccessExpiry(now), now, "", as.Key)
 	if err != nil {
 		return Tokens{}, err
 	}

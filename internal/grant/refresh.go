@@ -78,7 +78,7 @@ func (a *Authority) Refresh(ctx context.Context, r RefreshRequest) (Tokens, erro
 		if err := s.mayContinue(now, a.Lifetimes); err != nil {
 			return nil, err
 		}
-		if s.Grant.hourIsOver(now, a.Lifetimes) {
+		if s.Grant.hourIsOver(now, a.Lifetimes.Under(s.Policy)) {
 			return nil, ErrReconnect
 		}
 		events, err := a.rotate(s, generation, now, r.Address)

@@ -54,7 +54,7 @@ func (a *Authority) ServiceTokenAgain(s *Standing, scopes spec.Scopes, key strin
 	if err := s.Verdict(now, a.Lifetimes); err != nil {
 		return Tokens{}, err
 	}
-	return a.issueAccess(s, scopes, a.Lifetimes.AccessExpiry(now), now, "", key)
+	return a.issueAccess(s, scopes, a.Lifetimes.Under(s.Policy).AccessExpiry(now), now, "", key)
 }
 
 // serviceStanding finds the grant of a service, or makes it.

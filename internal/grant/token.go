@@ -114,7 +114,7 @@ func (a *Authority) issue(s *Standing, nonce, key string, now time.Time) (Tokens
 
 // issueAgain is issue for a client that has its ID token already.
 func (a *Authority) issueAgain(s *Standing, scopes spec.Scopes, key string, now time.Time) (Tokens, error) {
-	t, err := a.issueAccess(s, scopes, a.Lifetimes.AccessExpiry(now), now, "", key)
+	t, err := a.issueAccess(s, scopes, a.Lifetimes.Under(s.Policy).AccessExpiry(now), now, "", key)
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -38,7 +38,7 @@ func newEndpoint(tb testing.TB, logs telemetry.Logs) (*granttest.Fixture, *acces
 	done := make(chan struct{})
 	go func() { defer close(done); gate.Run(ctx) }()
 	tb.Cleanup(func() { stop(); <-done })
-	set, err := tools.NewSet(tools.Config{Logs: logs, CheckLogs: victoria.Guard, CursorKey: make([]byte, 32), Now: f.Now, Hourly: true})
+	set, err := tools.NewSet(tools.Config{Logs: logs, CheckLogs: victoria.Guard, CursorKey: make([]byte, 32), Now: f.Now})
 	f.Must(err)
 	public, err := spec.ParsePublicURL(granttest.Issuer, false)
 	f.Must(err)

@@ -271,15 +271,15 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request, auth authorization
 		return err
 	}
 	team, why := known.remembers(auth)
-	if why == nil && team.tooWeak(session) && auth.Prompt.None {
+	if why == nil && s.tooWeak(team, session) && auth.Prompt.None {
 		why = spec.NewError(spec.InteractionRequired, "the person must sign in with another factor")
 	}
 	switch {
-	case why == nil && team.tooWeak(session):
-		return s.stepUp(w, r, auth, team, since)
-	case why != nil && !auth.Prompt.None && len(known.teams) == 1 && known.teams[0].tooWeak(session):
+	case why == nil && s.tooWeak(team, session):
+		return s.stepUp(w, r, auth, session, team, since)
+	case why != nil && !auth.Prompt.None && len(known.teams) == 1 && s.tooWeak(known.teams[0], session):
 		// There is nothing to choose, so they need not press anything first.
-		return s.stepUp(w, r, auth, known.teams[0], since)
+		return s.stepUp(w, r, auth, session, known.teams[0], since)
 	case why == nil && auth.Prompt.None:
 		return s.answerSilently(w, r, auth, session, team)
 	case why == nil:
@@ -344,8 +344,7 @@ func verifiedHost(c grant.Client) string {
 }
 
 // until says how long access lasts, in words.
-func (s *Server) until() string {
-	l := s.Authority.Lifetimes
+func until(l grant.Lifetimes) string {
 	switch {
 	case l.Hourly && l.Interactive:
 		return "Access ends at every full hour. To go on you sign in again."

@@ -73,7 +73,6 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 		Person:      web.Account{Name: session.Person.Name, Email: session.Person.Email},
 		SignOutStep: s.Desk.SignOutStep(spec.AuthorizePath + "?" + auth.query.Encode()),
 		Fixed:       auth.Resource.TeamSlug() != "",
-		Until:       s.until(),
 		Error:       retry.problem,
 	}
 	for _, name := range auth.Scopes.Without(spec.ResourceScopes()).List() {
@@ -83,7 +82,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 	}
 	for _, t := range k.teams {
 		shown := t.shown(auth.Scopes)
-		shown.StepUp = t.stepUpInWords(session)
+		shown.StepUp, shown.Until = s.stepUpInWords(t, session), until(t.lifetimes)
 		shown.Checked = len(k.teams) == 1 || t.Team.Slug == retry.team
 		if t.Team.Slug == retry.team {
 			for i, can := range shown.Can {
@@ -92,6 +91,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 		}
 		page.Teams = append(page.Teams, shown)
 	}
+	sameUntil(&page)
 	if len(page.Teams) == 0 {
 		if page.AskWhom, err = s.askWhom(r); err != nil {
 			return err
@@ -101,6 +101,19 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, auth author
 		s.asDevice(&page, auth, session)
 	}
 	return s.Site.Render(w, status, page)
+}
+
+// sameUntil says once how long access lasts where that is the same for all
+// teams.
+func sameUntil(page *web.ConsentPage) {
+	for _, t := range page.Teams {
+		if t.Until != page.Teams[0].Until {
+			return
+		}
+	}
+	for i := range page.Teams {
+		page.Until, page.Teams[i].Until = page.Teams[i].Until, ""
+	}
 }
 
 // shown says what a client would be able to do in a team: what it asks for or
@@ -222,8 +235,8 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorizatio
 	if problem != "" {
 		return s.showConsent(w, r, auth, session, k, consentRetry{id: step.ID, team: team.Team.Slug, problem: problem})
 	}
-	if team.tooWeak(session) {
-		return s.stepUp(w, r, auth, team, time.Time{})
+	if s.tooWeak(team, session) {
+		return s.stepUp(w, r, auth, session, team, time.Time{})
 	}
 	d := decision{id: step.ID, team: team.Team, scopes: ticked.Union(auth.Scopes.Without(spec.ResourceScopes()))}
 	if !team.allowed.IsEmpty() && !team.allowed.Contains(ticked) {
@@ -236,7 +249,7 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, auth authorizatio
 // ended meanwhile, the person is asked.
 func (s *Server) allowAgain(w http.ResponseWriter, r *http.Request, auth authorization, session login.Session, k known, step consentStep) error {
 	team, why := k.remembers(auth)
-	if why != nil || team.Team.Slug != step.Remembered || team.tooWeak(session) {
+	if why != nil || team.Team.Slug != step.Remembered || s.tooWeak(team, session) {
 		http.Redirect(w, r, spec.AuthorizePath+"?"+auth.query.Encode(), http.StatusSeeOther)
 		return nil
 	}

@@ -291,7 +291,11 @@ func (s *Server) consentDevice(w http.ResponseWriter, r *http.Request) error {
 	if problem != "" {
 		return s.showConsent(w, r, auth, session, k, consentRetry{team: team.Team.Slug, problem: problem})
 	}
-	if team.tooWeak(session) {
+	switch {
+	case team.lifetimes.SignInTooOld(session.AuthTime, s.Now()):
+		http.Redirect(w, r, s.Desk.SignInURL(deviceURL(step.Code), login.SignInOptions{Reauthenticate: true, LoginHint: session.Person.Email, Need: team.mfa}), http.StatusSeeOther)
+		return nil
+	case s.tooWeak(team, session):
 		http.Redirect(w, r, s.Desk.StepUpURL(deviceURL(step.Code), team.mfa), http.StatusSeeOther)
 		return nil
 	}

@@ -33,6 +33,8 @@ type knownTeam struct {
 	allowed spec.Scopes
 	// mfa is what the team and the organization demand of sign-ins.
 	mfa org.MFA
+	// lifetimes are those that hold for connections to the team.
+	lifetimes grant.Lifetimes
 }
 
 // known reads the person's teams and what the client may do in them already.
@@ -42,6 +44,10 @@ func (s *Server) known(ctx context.Context, auth authorization, person org.Perso
 		return known{}, fmt.Errorf("list teams of %s: %w", person, err)
 	}
 	grants, err := s.Authority.Living(ctx, person, auth.client.Key(), auth.Resource.URL())
+	if err != nil {
+		return known{}, err
+	}
+	everybody, err := s.Directory.Reconnect(ctx, "")
 	if err != nil {
 		return known{}, err
 	}
@@ -59,7 +65,14 @@ func (s *Server) known(ctx context.Context, auth authorization, person org.Perso
 		if err != nil {
 			return known{}, fmt.Errorf("read policy of %s: %w", m.Team.Slug, err)
 		}
-		k.teams = append(k.teams, knownTeam{Member: m, standing: standing, allowed: grant.Allowed(grants, m.Team.ID), mfa: demanded})
+		own, err := s.Directory.Reconnect(ctx, m.Team.ID)
+		if err != nil {
+			return known{}, err
+		}
+		k.teams = append(k.teams, knownTeam{
+			Member: m, standing: standing, allowed: grant.Allowed(grants, m.Team.ID), mfa: demanded,
+			lifetimes: s.Authority.Lifetimes.Under(grant.Policy{Organization: everybody, Team: own}),
+		})
 	}
 	k.elsewhere = slices.ContainsFunc(grants, func(g grant.Grant) bool {
 		return !g.RedeemedAt.IsZero() && !slices.ContainsFunc(k.teams, func(t knownTeam) bool { return t.Team.ID == g.Team })

@@ -96,6 +96,10 @@ type Store interface {
 	MFA(ctx context.Context, team TeamID) (MFA, error)
 	// SetMFA replaces it.
 	SetMFA(ctx context.Context, team TeamID, m MFA, ev audit.Event) error
+	// Reconnect returns what is set for a team, or with \"\" for the
+	// organization.
+	Reconnect(ctx context.Context, team TeamID) (Reconnect, error)
+	SetReconnect(ctx context.Context, team TeamID, r Reconnect, ev audit.Event) error
 
 	// CreateKey adds an ingest key by the hash of its secret. Errors:
 	// ErrKeyNameTaken.

@@ -246,7 +246,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	set, err := tools.NewSet(tools.Config{
-		Logs: s.logs, CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now, Hourly: s.authority.Lifetimes.Hourly, Interactive: s.authority.Lifetimes.Interactive,
+		Logs: s.logs, CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
 	})
 	if err != nil {
 		return err

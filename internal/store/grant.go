@@ -129,11 +129,11 @@ func (r *clientRow) client() (grant.Client, error) {
 const standingQuery = "SELECT " + grantColumns + ", " + personColumns + ", " + teamColumns + ", " + clientColumns + `,
 	COALESCE((SELECT roles FROM members WHERE members.team_id = grants.team_id AND members.person_id = grants.person_id), '[]'),
 	EXISTS (SELECT 1 FROM group_members WHERE group_members.person_id = grants.person_id),
-	` + organizationMFA + `, COALESCE((SELECT mfa FROM mfa_policies WHERE mfa_policies.team_id = grants.team_id), 'optional')
+	` + organizationMFA + `, COALESCE((SELECT mfa FROM mfa_policies WHERE mfa_policies.team_id = grants.team_id), 'optional'), ` + reconnectColumns + `
 	FROM grants
 	JOIN people ON people.id = grants.person_id
 	JOIN teams ON teams.id = grants.team_id
-	JOIN clients ON clients.key = grants.client_key
+	JOIN clients ON clients.key = grants.client_key` + reconnectJoins + `
 	WHERE grants.id = $1`
 
 func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, error) {
@@ -146,16 +146,17 @@ func standing(ctx context.Context, q querier, id grant.ID) (*grant.Standing, err
 		inAny bool // group
 
 		demanded, byTeam org.MFA
+		reconnect        reconnectRow
 	)
 	err := q.QueryRowContext(ctx, standingQuery, string(id)).Scan(
-		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles, &inAny, &demanded, &byTeam})...)
+		slices.Concat(g.fields(), p.fields(), t.fields(), c.fields(), []any{&roles, &inAny, &demanded, &byTeam}, reconnect.fields())...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, grant.ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read standing: %w", err)
 	}
-	s := &grant.Standing{Person: p.person(), Team: t.team(), MFA: demanded.Stricter(byTeam)}
+	s := &grant.Standing{Person: p.person(), Team: t.team(), MFA: demanded.Stricter(byTeam), Policy: reconnect.policy()}
 	if s.Grant, err = g.grant(); err != nil {
 		return nil, err
 	}

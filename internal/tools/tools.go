@@ -32,9 +32,6 @@ type Config struct {
 	CursorKey []byte
 	// Limits bound what calls may cost.
 	Limits Limits
-	// Hourly says that connections end on the full hour, Interactive that a
-	// person must then sign in again.
-	Hourly, Interactive bool
 }
 
 // Set is all tools, and the prompts and resources beside them. It is safe for

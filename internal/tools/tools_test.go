@@ -105,7 +105,7 @@ func newBench(tb testing.TB, change ...func(*Config)) *bench {
 }
 
 func testConfig(l telemetry.Logs, now func() time.Time) Config {
-	return Config{Logs: l, CheckLogs: victoria.Guard, Now: now, Hourly: true, CursorKey: []byte("a key of thirty-two bytes or more")}
+	return Config{Logs: l, CheckLogs: victoria.Guard, Now: now, CursorKey: []byte("a key of thirty-two bytes or more")}
 }
 
 // caller returns Ada with a token of these scopes.
@@ -282,7 +282,8 @@ func TestWhoami(t *testing.T) {
 	b.SetRoles("limited")
 	golden(t, "whoami_limited", b.call(b.caller("logs:read"), "whoami", ``).Text)
 
-	b = newBench(t, func(c *Config) { c.Interactive = true })
+	b = newBench(t)
+	b.Must(b.Directory.SetReconnect(t.Context(), "shop", org.Reconnect{Return: org.ReturnInteractive}, audit.System()))
 	b.SetRoles("admin")
 	b.Client.Metadata.Name = "Evil\nroles: \u202eowner"
 	golden(t, "whoami_interactive", b.call(b.caller("openid"), "whoami", `null`).Text)

@@ -66,11 +66,11 @@ func whoami(_ context.Context, call *call) (Result, error) {
 	now := cfg.Now()
 	line("server time", "%s", now.UTC().Format(time.RFC3339))
 	ends := "access token ends"
-	if cfg.Hourly {
+	if c.Hourly() {
 		ends = "connection ends"
 	}
 	line(ends, "%s (in %s)", c.Expires().UTC().Format(time.RFC3339), c.Expires().Sub(now).Round(time.Second))
-	line("then", "%s", cfg.afterwards(c.Expires()))
+	line("then", "%s", afterwards(c))
 	return Result{Text: b.String()}, nil
 }
 
@@ -91,13 +91,13 @@ func dataScope(c *access.Caller, p org.Permission) string {
 }
 
 // afterwards says what happens when the access token ends.
-func (cfg Config) afterwards(ends time.Time) string {
-	hour := ""
+func afterwards(c *access.Caller) string {
+	hour, ends := "", c.Expires()
 	onHour := ends.Truncate(time.Hour).Equal(ends)
-	if cfg.Hourly && onHour {
+	if c.Hourly() && onHour {
 		hour = "it is the full hour: "
 	}
-	if cfg.Interactive && (onHour || !cfg.Hourly) {
+	if c.Interactive() && (onHour || !c.Hourly()) {
 		return hour + "the person must sign in again in the browser"
 	}
 	return hour + "the client comes back by itself, nobody needs to do anything"

@@ -169,6 +169,9 @@ type ConsentTeam struct {
 	// StepUp says that the team demands more than the sign-in had, "" where
 	// it does not.
 	StepUp string
+	// Until says how long access lasts there, where that is not the same for
+	// all teams.
+	Until string
 }
 
 // ConsentPermission is something the client would be able to do. The form
