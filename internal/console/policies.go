@@ -19,6 +19,7 @@ func (c *Console) policyRoutes() []web.Route {
 	return []web.Route{
 		c.page("GET /policies", web.SignedIn, c.policies),
 		c.form("POST /policies", web.SignedIn, c.setPolicy),
+		c.form("POST /policies/reconnect", web.SignedIn, c.setReconnect),
 	}
 }
 
@@ -115,6 +116,14 @@ func (c *Console) policy(ctx context.Context, t org.Team, current org.MFA, peopl
 	if err != nil {
 		return p, err
 	}
+	reconnect, err := c.Directory.Reconnect(ctx, t.ID)
+	if err != nil {
+		return p, err
+	}
+	p.Disconnect, p.Reconnect, p.SignInAge, p.Default = reconnect.Disconnect, reconnect.Return, org.FormatLookBack(reconnect.SignInAge), "with each token"
+	if c.Authority.Lifetimes.Hourly {
+		p.Default = "at every full hour"
+	}
 	people = slices.DeleteFunc(people, func(p org.Person) bool { return !p.Active() || p.Service })
 	for _, m := range org.MFALevels() {
 		lacking, refused := 0, 0
@@ -187,15 +196,9 @@ func (c *Console) setPolicy(w http.ResponseWriter, r *http.Request, s login.Sess
 			Links: []web.Link{{Text: "Policies", URL: "/policies"}},
 		}
 	}
-	teams, err := c.administered(ctx, s.Person)
+	whom, err := c.mayDecide(ctx, s, slug)
 	if err != nil {
 		return err
-	}
-	if slug == "" && !s.Person.Owner || slug != "" && !slices.ContainsFunc(teams, func(t org.Team) bool { return t.Slug == slug }) {
-		return &web.Error{
-			Status: http.StatusForbidden, Public: "Only an owner of the organization, or an administrator of the team, may do this.", Next: "Ask one to do it for you.",
-			Links: []web.Link{{Text: "Start page", URL: "/"}},
-		}
 	}
 	if ok, why := c.Desk.Factors.Passkeys(); !ok && m == org.MFAPasskey {
 		page, err := c.policiesPage(ctx, s)
@@ -212,13 +215,62 @@ func (c *Console) setPolicy(w http.ResponseWriter, r *http.Request, s login.Sess
 	if err := c.Directory.SetMFA(ctx, slug, m, c.actor(s, r)); err != nil {
 		return err
 	}
-	whom := "the whole organization"
-	if slug != "" {
-		whom = teams[slices.IndexFunc(teams, func(t org.Team) bool { return t.Slug == slug })].Name
-	}
 	words := map[org.MFA]string{
 		org.MFAOptional: "A second factor is optional for ", org.MFARequired: "A second factor is required for ", org.MFAPasskey: "A passkey is required for ",
 	}[m]
 	http.Redirect(w, r, c.withNotice("/policies", words+whom+" from now on."), http.StatusSeeOther)
+	return nil
+}
+
+// mayDecide returns whose policy somebody sets, in words, or why they must not.
+func (c *Console) mayDecide(ctx context.Context, s login.Session, slug string) (whom string, err error) {
+	if slug == "" && s.Person.Owner {
+		return "the whole organization", nil
+	}
+	teams, err := c.administered(ctx, s.Person)
+	if err != nil {
+		return "", err
+	}
+	if i := slices.IndexFunc(teams, func(t org.Team) bool { return t.Slug == slug }); i >= 0 {
+		return teams[i].Name, nil
+	}
+	return "", &web.Error{
+		Status: http.StatusForbidden, Public: "Only an owner of the organization, or an administrator of the team, may do this.", Next: "Ask one to do it for you.",
+		Links: []web.Link{{Text: "Start page", URL: "/"}},
+	}
+}
+
+// setReconnect sets how often connections must come back, and how.
+func (c *Console) setReconnect(w http.ResponseWriter, r *http.Request, s login.Session) error {
+	if err := web.ReadForm(r); err != nil {
+		return err
+	}
+	ctx, form := r.Context(), r.PostForm
+	whom, err := c.mayDecide(ctx, s, form.Get("team"))
+	if err != nil {
+		return err
+	}
+	policy := org.Reconnect{Disconnect: form.Get("disconnect"), Return: form.Get("reconnect")}
+	if policy.SignInAge, err = org.ParseLookBack(form.Get("age")); err != nil {
+		err = fmt.Errorf("write a number and h, d or w, like 30d, or nothing")
+	} else {
+		err = policy.Check(form.Get("team") != "")
+	}
+	if err != nil {
+		page, readErr := c.policiesPage(ctx, s)
+		if readErr != nil {
+			return readErr
+		}
+		for i := range page.Policies {
+			if p := &page.Policies[i]; p.Slug == form.Get("team") {
+				p.Disconnect, p.Reconnect, p.SignInAge, p.AgeError = policy.Disconnect, policy.Return, form.Get("age"), sentence(err)
+			}
+		}
+		return c.Site.Render(w, http.StatusUnprocessableEntity, page)
+	}
+	if err := c.Directory.SetReconnect(ctx, form.Get("team"), policy, c.actor(s, r)); err != nil {
+		return err
+	}
+	http.Redirect(w, r, c.withNotice("/policies", fmt.Sprintf("Connections of %s: %s.", whom, policy)), http.StatusSeeOther)
 	return nil
 }

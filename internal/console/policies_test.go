@@ -3,6 +3,7 @@ package console_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
@@ -82,5 +83,32 @@ func TestRefusedConnectionsAreKept(t *testing.T) {
 	list, err := h.authority.Connections(t.Context(), grant.ConnectionFilter{Person: ada.ID})
 	if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Client.Name(), "Cursor") {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// The reconnect policy is set on the same page, by the same people.
+func TestReconnectPolicy(t *testing.T) {
+	h := newHouse(t)
+	grace, ada := h.addPerson("Grace", true), h.addPerson("Ada", false)
+	team := h.addTeam("web-shop", "Web Shop", ada, "admin")
+	eve := h.addPerson("Eve", false)
+	owner, admin := h.browser(grace), h.browser(ada)
+	set := func(b *browser, team, disconnect, reconnect, age string) answer {
+		t.Helper()
+		return b.post("/policies/reconnect", "team", team, "disconnect", disconnect, "reconnect", reconnect, "age", age)
+	}
+	set(owner, "", "off", "refresh", "30d").expect(t, 303)
+	if r, err := h.directory.Reconnect(t.Context(), ""); err != nil || r != (org.Reconnect{Disconnect: "off", Return: "refresh", SignInAge: 30 * 24 * time.Hour}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	owner.get("/policies").expect(t, 200, `value="30d"`, `<option value="off" selected>`)
+	set(admin, "web-shop", "hourly", "interactive", "").expect(t, 303)
+	set(admin, "web-shop", "off", "", "").expect(t, 422, "only ask for more")
+	set(admin, "web-shop", "", "", "soon").expect(t, 422, "Write a number and h, d or w", `value="soon"`)
+	set(admin, "web-shop", "", "", "5m").expect(t, 422, "must be between")
+	set(admin, "", "off", "", "").expect(t, 403)
+	set(h.browser(eve), "web-shop", "hourly", "", "").expect(t, 403)
+	if r, err := h.directory.Reconnect(t.Context(), team.ID); err != nil || r != (org.Reconnect{Disconnect: "hourly", Return: "interactive"}) {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

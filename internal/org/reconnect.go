@@ -39,7 +39,8 @@ const (
 	maxSignInAge = 365 * 24 * time.Hour
 )
 
-func (r Reconnect) check(team bool) error {
+// Check says what cannot be set, for a team or for the organization.
+func (r Reconnect) Check(team bool) error {
 	switch {
 	case !slices.Contains([]string{"", DisconnectHourly, DisconnectOff}, r.Disconnect):
 		return fmt.Errorf("disconnect %q: use %s or %s", r.Disconnect, DisconnectHourly, DisconnectOff)
@@ -85,7 +86,7 @@ func (d *Directory) Reconnect(ctx context.Context, team TeamID) (Reconnect, erro
 // while that holds; they do not end. Tokens given out keep the end that they
 // were given.
 func (d *Directory) SetReconnect(ctx context.Context, slug string, r Reconnect, by audit.Actor) error {
-	if err := r.check(slug != ""); err != nil {
+	if err := r.Check(slug != ""); err != nil {
 		return err
 	}
 	var team TeamID

@@ -170,7 +170,8 @@ var placeholder = regexp.MustCompile(`\{[^}]*\}`)
 // forms are what is posted where an empty form would not get as far as the
 // question who may do it.
 var forms = map[string]url.Values{
-	"/policies": {"team": {"shop"}, "mfa": {"optional"}},
+	"/policies":           {"team": {"shop"}, "mfa": {"optional"}},
+	"/policies/reconnect": {"team": {"shop"}},
 }
 
 func ask(b *testkit.Browser, method, path string) testkit.Response {

@@ -154,6 +154,12 @@ type Policy struct {
 	// Floor says what the organization demands in any case, "" for nothing.
 	Floor string
 	Error string
+	// Disconnect, Reconnect and SignInAge are what is set, "" for nothing;
+	// Default says what holds then.
+	Disconnect, Reconnect, SignInAge string
+	Default                          string
+	// AgeError says what is wrong with the age that was typed.
+	AgeError string
 }
 
 // PolicyLevel is one choice.
