@@ -411,6 +411,25 @@ func (g *logAggregation) series(ctx context.Context, groups []telemetry.LogRow, 
 	return out, nil
 }
 
+// drawn returns at most defaultSteps values: the highest of each few.
+func drawn(values []float64) []float64 {
+	n := (len(values) + defaultSteps - 1) / defaultSteps
+	if n <= 1 {
+		return values
+	}
+	var out []float64
+	for few := range slices.Chunk(values, n) {
+		high := math.NaN()
+		for _, v := range few {
+			if math.IsNaN(high) || v > high {
+				high = v
+			}
+		}
+		out = append(out, high)
+	}
+	return out
+}
+
 // spark draws values as a line of blocks, and returns it with the least, most
 // and last value. Steps without a value are dots.
 func spark(values []float64) []string {
@@ -425,7 +444,7 @@ func spark(values []float64) []string {
 	}
 	var b strings.Builder
 	blocks := []rune("▁▂▃▄▅▆▇█")
-	for _, v := range values {
+	for _, v := range drawn(values) {
 		switch {
 		case math.IsNaN(v):
 			b.WriteByte('.')
