@@ -87,3 +87,38 @@ func TestFollowingAListShowsEveryRow(t *testing.T) {
 		}
 	}
 }
+
+// Of many records a sample is looked at; fields that only errors or small
+// services have are in the list all the same.
+func TestFieldsOfManyRecords(t *testing.T) {
+	e := newEngineBench(t)
+	c := e.caller("logs:read")
+	const n = exactRows + 10_000
+	batch := make([]telemetry.LogRecord, 0, 30_000)
+	for i := range n {
+		r := telemetry.LogRecord{
+			Time: e.Now().Add(-time.Duration(i+1) * 15 * time.Millisecond), Message: "m", Severity: "INFO",
+			Resource: kv("service.name", fmt.Sprintf("service-%d", i%3)), Attributes: kv("half", fmt.Sprint(i%2)),
+		}
+		switch {
+		case i%70_000 == 5:
+			r.Severity = "ERROR"
+			r.Attributes = kv("only.errors", "x")
+		case i == 100_001:
+			r.Resource, r.Attributes = kv("service.name", "tiny"), kv("only.tiny", "x")
+		case i%2 == 1:
+			r.Attributes = nil
+		}
+		if batch = append(batch, r); len(batch) == cap(batch) || i == n-1 {
+			e.Must(e.client.WriteLogs(t.Context(), e.Shop.Tenant+e.by, batch))
+			batch = batch[:0]
+		}
+	}
+	e.Must(e.client.Flush(t.Context()))
+	text := e.call(c, "list_fields", `{}`).Text
+	for _, want := range []string{fmt.Sprintf("matched %d", n), "\nonly.errors\trare\t", "\nonly.tiny\trare\t", "\nhalf\t50\tnumber\t1\t0 (100%)", "of a sample of"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}

@@ -137,6 +137,8 @@ func (m *patternMine) readPart(ctx context.Context, q logQuestion, text string, 
 		if shape := m.miner.Add(message, count); shape >= 0 {
 			seen += count
 			m.keep(shape, r, message, count, baseline)
+		} else if every > 1 {
+			m.left += count
 		}
 	}
 	if every == 1 {

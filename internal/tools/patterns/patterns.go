@@ -28,10 +28,10 @@ const (
 	// maxLineBytes of a message are looked at; the rest is a value.
 	maxLineBytes = 2000
 	// maxTokens of a message are looked at; the rest is a value.
-	maxTokens = 200
+	maxTokens = 120
 	// maxShapes are kept; a message with a new shape beyond them counts as
-	// Overflow.
-	maxShapes = 50_000
+	// Overflow. It bounds the time that Groups takes: a second or two at worst.
+	maxShapes = 15_000
 )
 
 // A Group is the messages of one pattern.
