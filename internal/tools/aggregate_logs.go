@@ -403,8 +403,8 @@ func (g *logAggregation) series(ctx context.Context, groups []telemetry.LogRow, 
 	for _, r := range res.Rows {
 		i, ok := index[r.Time.UnixNano()]
 		if values := out[groupKey(g.groupOf(r))]; ok && values != nil {
-			if v := first.values(r, g.step)[0]; v != "" {
-				values[i] = float(v)
+			if v, err := strconv.ParseFloat(first.values(r, g.step)[0], 64); err == nil {
+				values[i] = v
 			}
 		}
 	}

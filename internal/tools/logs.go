@@ -379,14 +379,17 @@ func (c *call) unknownFields(ctx context.Context, fields []string) ([]string, er
 	return notes, nil
 }
 
-// names lists names that programs chose, each quoted where it could be more
-// than a name.
+// names lists names that programs chose, outside of the fence: only those too
+// poor for a sentence.
 func names(list []string) string {
-	out := make([]string, len(list))
-	for i, n := range list {
-		if out[i] = n; !plainToken.MatchString(n) {
-			out[i] = strconv.Quote(cell(n, maxQuoted, nil))
+	var out []string
+	for _, n := range list {
+		if plainToken.MatchString(n) {
+			out = append(out, n)
 		}
+	}
+	if len(out) < len(list) {
+		out = append(out, fmt.Sprintf("%d with other characters", len(list)-len(out)))
 	}
 	return strings.Join(out, ", ")
 }
