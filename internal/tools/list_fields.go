@@ -119,7 +119,7 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64)
 			v = &fieldValues{}
 		}
 		n, kind := "", kindOf(v)
-		if len(v.top) >= facetValues && float64(integer(v.top[0].Value)) < max(2, leastShare*float64(f.n)) {
+		if len(v.top) >= facetValues && (kind == "id" || float64(integer(v.top[0].Value)) < max(2, leastShare*float64(f.n))) {
 			// No value is frequent: one of them says as much as three.
 			v.examples = append(v.examples, v.top[0].Name)
 			v.top = nil

@@ -14,14 +14,8 @@ import (
 	"github.com/orielhq/oriel/internal/tools/patterns"
 )
 
-// maxMessages and messageBytes bound how many messages are read of a window:
-// all different ones of so many records, of more a random part. Records of
-// warnings and worse are read apart, so that few of them are not lost among
-// many others.
-const (
-	maxMessages  = 40_000
-	messageBytes = 24 << 20
-)
+// messageBytes bounds the sum of the messages that are read of a window.
+const messageBytes = 24 << 20
 
 // severe are the severities that are read apart.
 const severe = `severity:in("WARN","ERROR","FATAL")`
@@ -92,7 +86,7 @@ func (m *patternMine) read(ctx context.Context, q logQuestion, baseline bool) (t
 	}
 	total = integer(res.Rows[0].Get("n"))
 	high := integer(res.Rows[0].Get("severe"))
-	if total <= maxMessages {
+	if total <= m.call.set.messages {
 		return total, m.readPart(ctx, q, q.text, 0, total, baseline)
 	}
 	for i, part := range []struct {
@@ -115,15 +109,16 @@ func (m *patternMine) readPart(ctx context.Context, q logQuestion, text string, 
 	if n == 0 {
 		return nil
 	}
-	every := (n + maxMessages - 1) / maxMessages
+	most := m.call.set.messages
+	every := (n + most - 1) / most
 	m.every[part] = max(m.every[part], every)
 	if every > 1 {
 		text += " | sample " + strconv.FormatInt(every, 10)
 	}
+	limit := int(most + most/8) // a random part may be larger
 	by := telemetry.FieldMessage + ", " + telemetry.FieldService + ", " + telemetry.FieldSeverity
 	text += " | stats by (" + by + ") " + q.counting() + " as n, min(_time) as first, max(_time) as last, max(" + telemetry.FieldTraceID + ") as trace" +
-		" | sort by (n desc, " + by + ") limit " + strconv.Itoa(maxMessages+maxMessages/8) // a random part may be larger
-	limit := maxMessages + maxMessages/8
+		" | sort by (n desc, " + by + ") limit " + strconv.Itoa(limit)
 	res, err := m.call.queryLogs(ctx, "reading messages", telemetry.LogQuery{
 		Text: text, Services: q.services, Severities: q.severity, Start: q.window.start, End: q.window.end, Limit: limit,
 	}, messageBytes)

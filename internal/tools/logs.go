@@ -229,18 +229,29 @@ func serviceNames(list []serviceCount) []string {
 	return names
 }
 
-const (
+// sizes are how much of many records is looked at. Tests have fewer.
+type sizes struct {
 	// exactRows is how many records are looked at in full; of more, a sample
-	// answers which fields there are and what they hold.
-	exactRows = 200_000
-	// sampleSlices short times, spread over the window, give a sample of about
-	// sampleRows records: all services and severities as they come.
-	sampleSlices = 4
-	sampleRows   = 30_000
+	// of about sampleRows answers which fields there are and what they hold.
+	exactRows, sampleRows int64
 	// rareRows of each of the rareServices with fewest records, and of the
 	// errors, are looked at for fields that the sample has not.
+	rareRows int64
+	// messages bounds how many messages are read of a window: all different
+	// ones of so many records, of more a random part. Records of warnings and
+	// worse are read apart, so that few of them are not lost among many others.
+	messages int64
+}
+
+func usualSizes() sizes {
+	return sizes{exactRows: 200_000, sampleRows: 30_000, rareRows: 1000, messages: 40_000}
+}
+
+const (
+	// sampleSlices short times, spread over the window, give a sample: all
+	// services and severities as they come.
+	sampleSlices = 4
 	rareServices = 16
-	rareRows     = 1000
 	// maxFields bounds how many fields are looked at.
 	maxFields = 2000
 )
@@ -278,20 +289,20 @@ func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 		s.total += one.n
 	}
 	s.rows = s.total
-	if s.total <= exactRows {
+	if s.total <= c.set.exactRows {
 		return s, nil
 	}
 	length := q.window.end.Sub(q.window.start)
-	slice := max(time.Millisecond, time.Duration(float64(length)*float64(sampleRows)/float64(s.total)/sampleSlices))
+	slice := max(time.Millisecond, time.Duration(float64(length)*float64(c.set.sampleRows)/float64(s.total)/sampleSlices))
 	var times []string
 	for i := range sampleSlices {
 		from := q.window.start.Add(length/sampleSlices*time.Duration(i) + (length/sampleSlices-slice)/2)
 		times = append(times, fmt.Sprintf("_time:[%s, %s)", exact(from), exact(from.Add(slice))))
 	}
 	s.text = fmt.Sprintf("(%s) (%s)", q.text, strings.Join(times, " or "))
-	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, filterErrors, rareRows)}
+	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, filterErrors, c.set.rareRows)}
 	for _, one := range services[max(0, len(services)-rareServices):] {
-		parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), rareRows))
+		parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), c.set.rareRows))
 	}
 	s.rare = strings.Join(parts, " | union (") + strings.Repeat(")", len(parts)-1)
 	res, err := c.askLogs(ctx, "counting the sample", q, s.text+" | stats count(_time) as n", 1)
