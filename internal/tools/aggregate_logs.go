@@ -403,12 +403,31 @@ func (g *logAggregation) series(ctx context.Context, groups []telemetry.LogRow, 
 	for _, r := range res.Rows {
 		i, ok := index[r.Time.UnixNano()]
 		if values := out[groupKey(g.groupOf(r))]; ok && values != nil {
-			if v := first.values(r, g.step)[0]; v != "" {
-				values[i] = float(v)
+			if v, err := strconv.ParseFloat(first.values(r, g.step)[0], 64); err == nil {
+				values[i] = v
 			}
 		}
 	}
 	return out, nil
+}
+
+// drawn returns at most defaultSteps values: the highest of each few.
+func drawn(values []float64) []float64 {
+	n := (len(values) + defaultSteps - 1) / defaultSteps
+	if n <= 1 {
+		return values
+	}
+	var out []float64
+	for few := range slices.Chunk(values, n) {
+		high := math.NaN()
+		for _, v := range few {
+			if math.IsNaN(high) || v > high {
+				high = v
+			}
+		}
+		out = append(out, high)
+	}
+	return out
 }
 
 // spark draws values as a line of blocks, and returns it with the least, most
@@ -425,7 +444,7 @@ func spark(values []float64) []string {
 	}
 	var b strings.Builder
 	blocks := []rune("▁▂▃▄▅▆▇█")
-	for _, v := range values {
+	for _, v := range drawn(values) {
 		switch {
 		case math.IsNaN(v):
 			b.WriteByte('.')

@@ -282,10 +282,10 @@ func sortDifferences(list []difference) []difference {
 // patternDifferences is fieldDifferences for messages.
 func (c *call) patternDifferences(ctx context.Context, bad, good *side) ([]difference, []string, error) {
 	m := c.newPatternMine(false)
-	if err := m.read(ctx, bad.q, bad.total, false); err != nil {
+	if _, err := m.read(ctx, bad.q, false); err != nil {
 		return nil, nil, err
 	}
-	if err := m.read(ctx, good.q, good.total, true); err != nil {
+	if _, err := m.read(ctx, good.q, true); err != nil {
 		return nil, nil, err
 	}
 	var list []difference

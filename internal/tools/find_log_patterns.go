@@ -38,22 +38,16 @@ func findLogPatterns(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	total, err := c.countLogs(ctx, q)
-	if err != nil {
-		return Result{}, err
-	}
 	m := c.newPatternMine(false)
-	if err := m.read(ctx, q, total, false); err != nil {
+	total, err := m.read(ctx, q, false)
+	if err != nil {
 		return Result{}, err
 	}
 	baseTotal := int64(0)
 	if compared {
 		before := q
 		before.window = base
-		if baseTotal, err = c.countLogs(ctx, before); err != nil {
-			return Result{}, err
-		}
-		if err := m.read(ctx, before, baseTotal, true); err != nil {
+		if baseTotal, err = m.read(ctx, before, true); err != nil {
 			return Result{}, err
 		}
 	}

@@ -38,19 +38,13 @@ func listErrors(ctx context.Context, c *call) (Result, error) {
 	}
 	m := c.newPatternMine(true)
 	total, baseTotal := int64(0), int64(0)
-	if total, err = c.countLogs(ctx, q); err != nil {
-		return Result{}, err
-	}
-	if err := m.read(ctx, q, total, false); err != nil {
+	if total, err = m.read(ctx, q, false); err != nil {
 		return Result{}, err
 	}
 	if compared {
 		before := q
 		before.window = base
-		if baseTotal, err = c.countLogs(ctx, before); err != nil {
-			return Result{}, err
-		}
-		if err := m.read(ctx, before, baseTotal, true); err != nil {
+		if baseTotal, err = m.read(ctx, before, true); err != nil {
 			return Result{}, err
 		}
 	}

@@ -102,7 +102,7 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 		}
 	}
 	if !s.exact() {
-		a.note("Counted on a sample of %d records of %s; rare fields may be missing. For all narrow the window or name a service.", s.rows, count(min(sampleServices, 99), "service", "services"))
+		a.note("Shares and values are of a sample of %d records; fields outside of it have none, and the rarest may be missing. For exact ones narrow the window or name a service.", s.rows)
 	}
 	if len(page) > 0 {
 		a.note(`Filter by name:="value" or name:>=100; put names with other characters than letters, digits, _ and . in double quotes.`)
@@ -119,7 +119,7 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64)
 			v = &fieldValues{}
 		}
 		n, kind := "", kindOf(v)
-		if len(v.top) >= facetValues && float64(integer(v.top[0].Value)) < max(2, leastShare*float64(f.n)) {
+		if len(v.top) >= facetValues && (kind == "id" || float64(integer(v.top[0].Value)) < max(2, leastShare*float64(f.n))) {
 			// No value is frequent: one of them says as much as three.
 			v.examples = append(v.examples, v.top[0].Name)
 			v.top = nil
@@ -129,7 +129,7 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64)
 			n = strconv.Itoa(facetValues-1) + "+"
 		case len(v.top) > 0:
 			n = strconv.Itoa(len(v.top))
-		default:
+		case f.n > 0:
 			n = "many"
 		}
 		var top []string
@@ -141,7 +141,11 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64)
 		if len(v.top) == 0 && len(v.examples) > 0 {
 			top = append(top, "e.g. "+cell(v.examples[0], topValueBytes, nil))
 		}
-		s.rows = append(s.rows, []string{f.name, percent(min(f.n, rows), rows), kind, n, strings.Join(top, "; ")})
+		in := "rare"
+		if f.n > 0 {
+			in = percent(min(f.n, rows), rows)
+		}
+		s.rows = append(s.rows, []string{f.name, in, kind, n, strings.Join(top, "; ")})
 	}
 	return s
 }

@@ -87,3 +87,51 @@ func TestFollowingAListShowsEveryRow(t *testing.T) {
 		}
 	}
 }
+
+// Of many records a sample is looked at; fields that only errors or small
+// services have are in the list all the same.
+func TestFieldsOfManyRecords(t *testing.T) {
+	e := newEngineBench(t)
+	c := e.caller("logs:read")
+	e.set.sizes = sizes{exactRows: 20_000, sampleRows: 3000, rareRows: 100}
+	const n = 21_000
+	batch := make([]telemetry.LogRecord, 0, 30_000)
+	for i := range n {
+		r := telemetry.LogRecord{
+			Time: e.Now().Add(-time.Duration(i+1) * 150 * time.Millisecond), Message: "m", Severity: "INFO",
+			Resource: kv("service.name", fmt.Sprintf("service-%d", i%3)), Attributes: kv("half", fmt.Sprint(i%2)),
+		}
+		switch {
+		case i%7000 == 5:
+			r.Severity = "ERROR"
+			r.Attributes = kv("only.errors", "x")
+		case i == 10_001:
+			r.Resource, r.Attributes = kv("service.name", "tiny"), kv("only.tiny", "x")
+		case i%2 == 1:
+			r.Attributes = nil
+		}
+		if batch = append(batch, r); len(batch) == cap(batch) || i == n-1 {
+			e.Must(e.client.WriteLogs(t.Context(), e.Shop.Tenant+e.by, batch))
+			batch = batch[:0]
+		}
+	}
+	e.Must(e.client.Flush(t.Context()))
+	text := e.call(c, "list_fields", `{}`).Text
+	for _, want := range []string{fmt.Sprintf("matched %d", n), "\nonly.errors\trare\t", "\nonly.tiny\trare\t", "\tnumber\t1\t0 (100%)", "of a sample of"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// In a data scope only what its own records have is there.
+func TestListsInScope(t *testing.T) {
+	e := newEngineBench(t)
+	e.writeShop()
+	c := e.scoped(`service.name = cart`)
+	e.golden(t, "scope_services", e.call(c, "list_services", `{}`))
+	e.golden(t, "scope_fields", e.call(c, "list_fields", `{}`))
+	e.golden(t, "scope_values", e.call(c, "list_field_values", `{"field":"psp"}`))
+	e.golden(t, "scope_context", e.call(c, "get_log_context", `{"time":"`+e.day+`T09:10:00Z","of":"trace"}`))
+	e.golden(t, "scope_search", e.call(c, "search_logs", `{"service":"payment"}`))
+}

@@ -14,14 +14,11 @@ import (
 	"github.com/orielhq/oriel/internal/tools/patterns"
 )
 
-const (
-	// wholeMessages is up to how many records the messages are read as they
-	// are; of more, the engine first joins those that differ in numbers.
-	wholeMessages = 50_000
-	// maxMessages and messageBytes bound how many different ones are read.
-	maxMessages  = 40_000
-	messageBytes = 24 << 20
-)
+// messageBytes bounds the sum of the messages that are read of a window.
+const messageBytes = 24 << 20
+
+// severe are the severities that are read apart.
+const severe = `severity:in("WARN","ERROR","FATAL")`
 
 // A logPattern is a pattern with what is known of its records.
 type logPattern struct {
@@ -65,9 +62,10 @@ type patternMine struct {
 	// byService keeps patterns of different services apart.
 	byService bool
 	parts     map[patternPart]*logPattern
-	// left is how many records were not looked at, in the window and in the
-	// baseline.
-	left [2]int64
+	// every says that of the less severe and of the severe records one in so
+	// many was read, left how many were not counted at all.
+	every [2]int64
+	left  int64
 }
 
 type patternPart struct {
@@ -79,54 +77,69 @@ func (c *call) newPatternMine(byService bool) *patternMine {
 	return &patternMine{call: c, miner: patterns.NewMiner(), byService: byService, parts: make(map[patternPart]*logPattern)}
 }
 
-// read adds the messages of the question's records, of which there are total.
-func (m *patternMine) read(ctx context.Context, q logQuestion, total int64, baseline bool) error {
-	if total == 0 {
+// read adds the messages of the question's records and returns how many there
+// are.
+func (m *patternMine) read(ctx context.Context, q logQuestion, baseline bool) (total int64, err error) {
+	res, err := m.call.askLogs(ctx, "counting records", q, q.with("stats "+q.counting()+" as n, "+q.counting()+" if ("+severe+") as severe"), 1)
+	if err != nil || len(res.Rows) == 0 {
+		return 0, err
+	}
+	total = integer(res.Rows[0].Get("n"))
+	high := integer(res.Rows[0].Get("severe"))
+	if total <= m.call.set.messages {
+		return total, m.readPart(ctx, q, q.text, 0, total, baseline)
+	}
+	for i, part := range []struct {
+		condition string
+		n         int64
+	}{{"!" + severe, total - high}, {severe, high}} {
+		text := fmt.Sprintf("(%s) %s", q.text, part.condition)
+		if q.pipes {
+			text = q.with("filter " + part.condition)
+		}
+		if err := m.readPart(ctx, q, text, i, part.n, baseline); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// readPart adds the messages of the n records that text finds.
+func (m *patternMine) readPart(ctx context.Context, q logQuestion, text string, part int, n int64, baseline bool) error {
+	if n == 0 {
 		return nil
 	}
-	by := telemetry.FieldMessage + ", " + telemetry.FieldService + ", " + telemetry.FieldSeverity
-	text := ""
-	values := "min(_time) as first, max(_time) as last, max(" + telemetry.FieldTraceID + ") as trace"
-	if total > wholeMessages {
-		text = "copy _msg as message_text | collapse_nums at _msg | "
-		values += ", min(message_text) as one, max(message_text) as other"
+	most := m.call.set.messages
+	every := (n + most - 1) / most
+	m.every[part] = max(m.every[part], every)
+	if every > 1 {
+		text += " | sample " + strconv.FormatInt(every, 10)
 	}
-	text += "stats by (" + by + ") " + q.counting() + " as n, " + values + " | sort by (n desc, " + by + ") limit " + strconv.Itoa(maxMessages)
+	limit := int(most + most/8) // a random part may be larger
+	by := telemetry.FieldMessage + ", " + telemetry.FieldService + ", " + telemetry.FieldSeverity
+	text += " | stats by (" + by + ") " + q.counting() + " as n, min(_time) as first, max(_time) as last, max(" + telemetry.FieldTraceID + ") as trace" +
+		" | sort by (n desc, " + by + ") limit " + strconv.Itoa(limit)
 	res, err := m.call.queryLogs(ctx, "reading messages", telemetry.LogQuery{
-		Text: q.with(text), Services: q.services, Severities: q.severity, Start: q.window.start, End: q.window.end, Limit: maxMessages,
+		Text: text, Services: q.services, Severities: q.severity, Start: q.window.start, End: q.window.end, Limit: limit,
 	}, messageBytes)
 	if err != nil {
 		return err
 	}
 	seen := int64(0)
 	for _, r := range res.Rows {
-		n := integer(r.Get("n"))
-		seen += n
+		count := integer(r.Get("n")) * every
 		message := r.Get(telemetry.FieldMessage)
-		if one := r.Get("one"); one != "" {
-			message = one
+		if shape := m.miner.Add(message, count); shape >= 0 {
+			seen += count
+			m.keep(shape, r, message, count, baseline)
+		} else if every > 1 {
+			m.left += count
 		}
-		shape := m.miner.Add(message, n)
-		if shape < 0 {
-			seen -= n
-			continue
-		}
-		if other := r.Get("other"); other != "" && other != message {
-			m.miner.Add(other, 0)
-		}
-		m.keep(shape, r, message, n, baseline)
 	}
-	if total > seen {
-		m.left[which(baseline)] = total - seen
+	if every == 1 {
+		m.left += max(0, n-seen)
 	}
 	return nil
-}
-
-func which(baseline bool) int {
-	if baseline {
-		return 1
-	}
-	return 0
 }
 
 func (m *patternMine) keep(shape int, r telemetry.LogRow, message string, n int64, baseline bool) {
@@ -199,11 +212,13 @@ func mostOf(counts map[string]int64, n int) string {
 // notes says what of the messages was not looked at.
 func (m *patternMine) notes() []string {
 	var notes []string
-	for i, where := range []string{"the window", "the baseline"} {
-		if m.left[i] > 0 {
-			notes = append(notes, fmt.Sprintf("%s of %s with the rarest messages were not looked at; narrow the window or name a service for them.",
-				count(int(m.left[i]), "record", "records"), where))
+	for i, what := range []string{"Records below warning", "Warnings and worse"} {
+		if m.every[i] > 1 {
+			notes = append(notes, fmt.Sprintf("%s: one in %d was read, at random, so their counts are estimates and rare patterns may be missing; narrow the window or name a service for more.", what, m.every[i]))
 		}
+	}
+	if m.left > 0 {
+		notes = append(notes, fmt.Sprintf("%s with the rarest messages not counted; narrow the window or name a service for them.", count(int(m.left), "record is", "records are")))
 	}
 	return notes
 }

@@ -229,13 +229,29 @@ func serviceNames(list []serviceCount) []string {
 	return names
 }
 
-const (
+// sizes are how much of many records is looked at. Tests have fewer.
+type sizes struct {
 	// exactRows is how many records are looked at in full; of more, a sample
-	// per service answers which fields there are.
-	exactRows = 200_000
-	// sampleServices and sampleRows bound that sample.
-	sampleServices = 16
-	sampleRows     = 6000
+	// of about sampleRows answers which fields there are and what they hold.
+	exactRows, sampleRows int64
+	// rareRows of each of the rareServices with fewest records, and of the
+	// errors, are looked at for fields that the sample has not.
+	rareRows int64
+	// messages bounds how many messages are read of a window: all different
+	// ones of so many records, of more a random part. Records of warnings and
+	// worse are read apart, so that few of them are not lost among many others.
+	messages int64
+}
+
+func usualSizes() sizes {
+	return sizes{exactRows: 200_000, sampleRows: 30_000, rareRows: 1000, messages: 40_000}
+}
+
+const (
+	// sampleSlices short times, spread over the window, give a sample: all
+	// services and severities as they come.
+	sampleSlices = 4
+	rareServices = 16
 	// maxFields bounds how many fields are looked at.
 	maxFields = 2000
 )
@@ -249,18 +265,20 @@ type fieldCount struct {
 // A sample is the records that questions about fields look at.
 type sample struct {
 	text string
-	// rows is how many records it has, total how many there are.
+	// rare finds further records, for names of fields alone; "" for none.
+	rare string
+	// rows is about how many records it has, total how many there are.
 	rows, total int64
 }
 
-func (s sample) exact() bool { return s.rows == s.total }
+func (s sample) exact() bool { return s.rare == "" }
 
 // sampleLogs returns a text that matches all records of the question, or some
-// of each of its services where they are many.
+// where they are many.
 func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 	if q.pipes {
 		n, err := c.countLogs(ctx, q)
-		return sample{q.text, n, n}, err
+		return sample{text: q.text, rows: n, total: n}, err
 	}
 	services, err := c.logServices(ctx, q)
 	if err != nil {
@@ -270,37 +288,55 @@ func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 	for _, one := range services {
 		s.total += one.n
 	}
-	if s.total <= exactRows {
-		s.rows = s.total
+	s.rows = s.total
+	if s.total <= c.set.exactRows {
 		return s, nil
 	}
-	s.text = ""
-	closing := 0
-	for _, one := range services[:min(len(services), sampleServices)] {
-		part := fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), sampleRows)
-		if s.text == "" {
-			s.text = part
-		} else {
-			s.text += " | union (" + part
-			closing++
-		}
-		s.rows += min(one.n, sampleRows)
+	length := q.window.end.Sub(q.window.start)
+	slice := max(time.Millisecond, time.Duration(float64(length)*float64(c.set.sampleRows)/float64(s.total)/sampleSlices))
+	var times []string
+	for i := range sampleSlices {
+		from := q.window.start.Add(length/sampleSlices*time.Duration(i) + (length/sampleSlices-slice)/2)
+		times = append(times, fmt.Sprintf("_time:[%s, %s)", exact(from), exact(from.Add(slice))))
 	}
-	s.text += strings.Repeat(")", closing)
+	s.text = fmt.Sprintf("(%s) (%s)", q.text, strings.Join(times, " or "))
+	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, filterErrors, c.set.rareRows)}
+	for _, one := range services[max(0, len(services)-rareServices):] {
+		parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), c.set.rareRows))
+	}
+	s.rare = strings.Join(parts, " | union (") + strings.Repeat(")", len(parts)-1)
+	res, err := c.askLogs(ctx, "counting the sample", q, s.text+" | stats count(_time) as n", 1)
+	if err != nil {
+		return s, err
+	}
+	if len(res.Rows) > 0 {
+		s.rows = integer(res.Rows[0].Get("n"))
+	}
 	return s, nil
 }
 
 // logFields returns the fields that the sample's records have: a name is in
 // the list only if a record has it that the caller may see.
 func (c *call) logFields(ctx context.Context, q logQuestion, s sample) ([]fieldCount, error) {
-	res, err := c.askLogs(ctx, "listing fields", q, s.text+" | drop_empty_fields | field_names", maxFields)
-	if err != nil {
-		return nil, err
-	}
 	var out []fieldCount
-	for _, r := range res.Rows {
-		if name := r.Get("name"); isOwnField(name) {
-			out = append(out, fieldCount{name, integer(r.Get("hits"))})
+	known := make(map[string]bool)
+	for _, text := range []string{s.text, s.rare} {
+		if text == "" {
+			continue
+		}
+		res, err := c.askLogs(ctx, "listing fields", q, text+" | drop_empty_fields | field_names", maxFields)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range res.Rows {
+			if name := r.Get("name"); isOwnField(name) && !known[name] {
+				known[name] = true
+				n := integer(r.Get("hits"))
+				if text == s.rare {
+					n = 0 // of another set of records
+				}
+				out = append(out, fieldCount{name, n})
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b fieldCount) int { return cmp.Or(cmp.Compare(b.n, a.n), strings.Compare(a.name, b.name)) })
@@ -317,7 +353,7 @@ func isOwnField(name string) bool {
 func (c *call) knownFields(ctx context.Context) ([]string, error) {
 	q := allLogs(window{start: c.now.Add(-lookBackWindow), end: c.now})
 	s, err := c.sampleLogs(ctx, q)
-	if err != nil || s.rows == 0 {
+	if err != nil || s.total == 0 {
 		return nil, err
 	}
 	fields, err := c.logFields(ctx, q, s)
@@ -354,14 +390,17 @@ func (c *call) unknownFields(ctx context.Context, fields []string) ([]string, er
 	return notes, nil
 }
 
-// names lists names that programs chose, each quoted where it could be more
-// than a name.
+// names lists names that programs chose, outside of the fence: only those too
+// poor for a sentence.
 func names(list []string) string {
-	out := make([]string, len(list))
-	for i, n := range list {
-		if out[i] = n; !plainToken.MatchString(n) {
-			out[i] = strconv.Quote(cell(n, maxQuoted, nil))
+	var out []string
+	for _, n := range list {
+		if plainToken.MatchString(n) {
+			out = append(out, n)
 		}
+	}
+	if len(out) < len(list) {
+		out = append(out, fmt.Sprintf("%d with other characters", len(list)-len(out)))
 	}
 	return strings.Join(out, ", ")
 }

@@ -261,7 +261,7 @@ func (c *call) completions(ctx context.Context, argument string, q logQuestion) 
 		return serviceNames(list), err
 	}
 	s, err := c.sampleLogs(ctx, q)
-	if err != nil || s.rows == 0 {
+	if err != nil || s.total == 0 {
 		return nil, err
 	}
 	fields, err := c.logFields(ctx, q, s)

@@ -97,7 +97,7 @@ func (c *call) ownExamples(ctx context.Context) ([]string, error) {
 		`"connection refused" !"from 10.0.0.7"`,
 		`severity:in("ERROR","FATAL") | stats by (service.name) count() n | sort by (n desc)`,
 	}
-	if s.rows == 0 {
+	if s.total == 0 {
 		return examples, nil
 	}
 	values, err := c.fieldValues(ctx, q, s)

@@ -42,6 +42,7 @@ type Set struct {
 	prompts   []*Prompt
 	resources []*Resource
 	limiter   *limiter
+	sizes
 }
 
 // minCursorKeyBytes is the size of the hash that the key goes into.
@@ -52,7 +53,7 @@ func NewSet(c Config) (*Set, error) {
 	if c.Logs == nil || c.CheckLogs == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
 		return nil, errors.New("tools: Config needs Logs, CheckLogs, Now and a CursorKey of 32 bytes")
 	}
-	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now), prompts: newPrompts(), resources: newResources()}
+	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now), prompts: newPrompts(), resources: newResources(), sizes: usualSizes()}
 	for _, t := range []*Tool{
 		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newQueryHelp(),
 	} {

@@ -153,19 +153,33 @@ func rootOf(s *shape, freq []map[string]int64) string {
 
 // split divides shapes that share their root by the words around it.
 func split(shapes []*shape) [][]*shape {
+	places := make([]int, len(shapes[0].words))
+	for i := range places {
+		places[i] = i
+	}
+	return splitAt(shapes, places)
+}
+
+// splitAt looks at the given places; at all others the shapes are alike.
+func splitAt(shapes []*shape, places []int) [][]*shape {
 	if len(shapes) == 1 {
 		return [][]*shape{shapes}
 	}
-	// The place with fewest different words first: it is most likely one
-	// where statements differ.
 	messages := int64(0)
 	for _, s := range shapes {
 		messages += s.count
 	}
+	// The place with fewest different words first: it is most likely one
+	// where statements differ.
 	best, fewest := -1, 0
-	for i := range shapes[0].words {
+	varying := make([]int, 0, len(places))
+	for _, i := range places {
 		n, values := distinct(shapes, i)
-		if n < 2 || values || n >= manyFirstWords || i > 0 && (n >= manyWords || onceEach(n, messages) || looksLikeValue(shapes, i)) {
+		if n < 2 {
+			continue
+		}
+		varying = append(varying, i)
+		if values || n >= manyFirstWords || i > 0 && (n >= manyWords || onceEach(n, messages) || looksLikeValue(shapes, i)) {
 			continue
 		}
 		if best < 0 || n < fewest {
@@ -186,7 +200,7 @@ func split(shapes []*shape) [][]*shape {
 	}
 	var out [][]*shape
 	for _, w := range order {
-		out = append(out, split(parts[w])...)
+		out = append(out, splitAt(parts[w], varying)...)
 	}
 	return out
 }
@@ -195,14 +209,23 @@ func split(shapes []*shape) [][]*shape {
 // hardly come again, as names do and statements do not.
 func onceEach(n int, messages int64) bool { return n >= 3 && messages <= int64(n)+1 }
 
-// distinct returns how many different words the shapes have at a place, and
-// whether one of them is a value.
+// distinct returns how many different words the shapes have at a place, where
+// they are few, and whether one of them is a value.
 func distinct(shapes []*shape, i int) (n int, values bool) {
-	seen := make(map[string]bool)
+	var seen [manyFirstWords]string
 	for _, s := range shapes {
-		seen[s.words[i]] = true
+		w := s.words[i]
+		if slices.Contains(seen[:n], w) {
+			continue
+		}
+		values = values || w == Wildcard
+		if n == len(seen) {
+			return n, values
+		}
+		seen[n] = w
+		n++
 	}
-	return len(seen), seen[Wildcard]
+	return n, values
 }
 
 // looksLikeValue says that the words at a place other than the first are values

@@ -28,10 +28,10 @@ const (
 	// maxLineBytes of a message are looked at; the rest is a value.
 	maxLineBytes = 2000
 	// maxTokens of a message are looked at; the rest is a value.
-	maxTokens = 200
+	maxTokens = 120
 	// maxShapes are kept; a message with a new shape beyond them counts as
-	// Overflow.
-	maxShapes = 50_000
+	// Overflow. It bounds the time that Groups takes: a second or two at worst.
+	maxShapes = 15_000
 )
 
 // A Group is the messages of one pattern.
@@ -71,8 +71,9 @@ type shape struct {
 type value struct {
 	at int
 	// prefix and suffix are how many bytes of the first message's value all
-	// messages share; both are its length while all are the same.
-	prefix, suffix int
+	// messages share; both are its length while all are the same. least is the
+	// length of the shortest value.
+	prefix, suffix, least int
 }
 
 // NewMiner returns an empty miner.
@@ -87,12 +88,16 @@ func (m *Miner) Add(message string, n int64) int {
 	var h maphash.Hash
 	h.SetSeed(m.seed)
 	for i := range tokens {
-		if t := &tokens[i]; t.masked {
-			_ = h.WriteByte(1)
-		} else {
-			_, _ = h.WriteString(t.text)
+		t := &tokens[i]
+		if t.masked {
+			_ = h.WriteByte(255)
+			continue
 		}
-		_ = h.WriteByte(0)
+		// The length first, so that no text reads as another token.
+		n := len(t.text)
+		_ = h.WriteByte(byte(n >> 8)) // below 255: maxLineBytes
+		_ = h.WriteByte(byte(n))
+		_, _ = h.WriteString(t.text)
 	}
 	sum := h.Sum64()
 	id, ok := m.byHash[sum]
@@ -118,7 +123,7 @@ func newShape(id int, tokens []token) *shape {
 		s.words[i] = s.raw[i]
 		if t.masked {
 			s.words[i] = Wildcard
-			s.values = append(s.values, value{i, len(t.text), len(t.text)})
+			s.values = append(s.values, value{i, len(t.text), len(t.text), len(t.text)})
 		}
 	}
 	return s
@@ -133,6 +138,7 @@ func (s *shape) compare(tokens []token) {
 		if first == this {
 			continue
 		}
+		v.least = min(v.least, len(this))
 		for v.prefix > len(this) || first[:v.prefix] != this[:v.prefix] {
 			v.prefix = commonPrefix(first[:v.prefix], this)
 		}
@@ -140,7 +146,7 @@ func (s *shape) compare(tokens []token) {
 			v.suffix = commonSuffix(first[len(first)-v.suffix:], this)
 		}
 		if v.prefix == len(first) {
-			v.prefix, v.suffix = min(v.prefix, len(first)-1), 0 // the first value is a part of this one
+			v.prefix-- // the first value is the beginning of this one
 		}
 	}
 }
@@ -219,24 +225,8 @@ func render(c []*shape) string {
 	var b strings.Builder
 	first := c[0]
 	wild := false
-	for i, text := range first.raw {
-		prefix, suffix := first.around(i)
-		varies := prefix+suffix != text
-		for _, s := range c[1:] {
-			if s.raw[i] == text && s.words[i] == first.words[i] && !varies {
-				continue
-			}
-			varies = true
-			if s.words[i] != Wildcard || first.words[i] != Wildcard {
-				prefix, suffix = "", ""
-				break
-			}
-			p, q := s.around(i)
-			prefix, suffix = namePart(prefix[:commonPrefix(prefix, p)]), unitPart(suffix[len(suffix)-commonSuffix(suffix, q):])
-		}
-		if varies {
-			text = prefix + Wildcard + suffix
-		}
+	for i := range first.raw {
+		text := place(c, i)
 		if wild && text == Wildcard && first.space[i] {
 			continue // one value of several words
 		}
@@ -249,20 +239,41 @@ func render(c []*shape) string {
 	return b.String()
 }
 
-// around returns what stands before and after the varying part of a place;
-// together they are its text where it does not vary.
-func (s *shape) around(i int) (prefix, suffix string) {
+// place returns what stands at a place of the pattern.
+func place(c []*shape, i int) string {
+	first := c[0]
+	prefix, suffix, least, varies := first.around(i)
+	for _, s := range c[1:] {
+		p, q, l, v := s.around(i)
+		if !varies && !v && p == prefix {
+			continue
+		}
+		if s.words[i] != Wildcard || first.words[i] != Wildcard {
+			return Wildcard // other words, not other values
+		}
+		varies, least = true, min(least, l)
+		prefix, suffix = prefix[:commonPrefix(prefix, p)], suffix[len(suffix)-commonSuffix(suffix, q):]
+	}
+	if !varies {
+		return prefix
+	}
+	prefix = namePart(prefix)
+	if most := least - len(prefix); len(suffix) > most {
+		suffix = suffix[len(suffix)-max(0, most):]
+	}
+	return prefix + Wildcard + unitPart(suffix)
+}
+
+// around returns what all values at a place begin and end with and the length
+// of the shortest; both are its text where it does not vary.
+func (s *shape) around(i int) (prefix, suffix string, least int, varies bool) {
 	text := s.raw[i]
 	at := slices.IndexFunc(s.values, func(v value) bool { return v.at == i })
-	if at < 0 {
-		return text, ""
+	if at < 0 || s.values[at].prefix == len(text) {
+		return text, text, len(text), false
 	}
 	v := s.values[at]
-	if v.prefix == len(text) {
-		return text, ""
-	}
-	suffix = unitPart(text[len(text)-min(v.suffix, len(text)-v.prefix):])
-	return namePart(text[:v.prefix]), suffix
+	return text[:v.prefix], text[len(text)-v.suffix:], v.least, true
 }
 
 // namePart is the part of a common beginning that names the value rather than
