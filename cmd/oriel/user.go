@@ -22,6 +22,9 @@ type userCommand struct {
 	Enable  userEnable  `cmd:"" help:"Let a disabled person sign in again."`
 	List    userList    `cmd:"" help:"List people."`
 
+	Invite        userInvite        `cmd:"" help:"Add a person and print a link with which they choose a password."`
+	ResetPassword userResetPassword `cmd:"" name:"reset-password" help:"Print a link with which a person chooses a new password."`
+
 	ResetMFA userResetMFA `cmd:"" name:"reset-mfa" help:"Remove the second factors of somebody who lost them, and sign them out everywhere."`
 }
 

@@ -86,6 +86,11 @@ const (
 	IdentityLinked   Kind = "identity.linked"
 	IdentityUnlinked Kind = "identity.unlinked"
 
+	// InvitationMade and ResetLinkMade: a link with which somebody chooses a
+	// password.
+	InvitationMade Kind = "invitation.created"
+	ResetLinkMade  Kind = "reset_link.created"
+
 	ClientDeleted       Kind = "client.deleted"
 	SigningKeyWithdrawn Kind = "signing_key.withdrawn"
 

@@ -74,6 +74,8 @@ type SessionState struct {
 // Store keeps browser sessions and the owner link. Implementations are safe
 // for concurrent use.
 type Store interface {
+	LinkStore
+
 	// CreateSession stores a session together with its audit event. If
 	// replaces is not "", the session of that hash is removed in the same
 	// transaction; it need not exist.
@@ -91,8 +93,8 @@ type Store interface {
 	// now.
 	SweepSessions(ctx context.Context, idle, now time.Time) error
 	// ChangePassword replaces a person's password hash and removes all of
-	// their sessions but the one with the hash keep. Errors:
-	// org.ErrPersonNotFound.
+	// their sessions but the one with the hash keep, and their account link.
+	// Errors: org.ErrPersonNotFound.
 	ChangePassword(ctx context.Context, person org.PersonID, hash, keep string, ev audit.Event) error
 	// RecordEvent stores an audit event that changes nothing else.
 	RecordEvent(ctx context.Context, ev audit.Event) error
@@ -170,7 +172,7 @@ func New(c Config) (*Desk, error) {
 
 // Routes returns the desk's route table.
 func (d *Desk) Routes() []web.Route {
-	return []web.Route{
+	return append([]web.Route{
 		{Pattern: "GET /login", Who: web.Anyone, Handler: d.Site.Page(d.showSignIn)},
 		{Pattern: "POST /login", Who: web.Anyone, Handler: d.Site.Form(d.signIn)},
 		{Pattern: "GET /login/setup", Who: web.Anyone, Handler: d.Site.Page(d.showSetup)},
@@ -181,7 +183,7 @@ func (d *Desk) Routes() []web.Route {
 		{Pattern: "GET /login/enrol", Who: web.Anyone, Handler: d.Site.Page(d.showEnrol)},
 		{Pattern: "POST /login/enrol", Who: web.Anyone, Handler: d.Site.Form(d.enrol)},
 		{Pattern: "POST /logout", Who: web.Anyone, Handler: d.Site.Form(d.signOut)},
-	}
+	}, d.accountRoutes()...)
 }
 
 // Mount adds the desk's routes to a mux.

@@ -172,6 +172,9 @@ func (s *Server) openState(ctx context.Context) error {
 	if s.db, err = store.Open(ctx, store.Config{Path: s.Settings.Path(storeFile), Unsafe: s.UnsafeStore, Logger: s.log}); err != nil {
 		return err
 	}
+	if err := s.db.SetPublicURL(ctx, s.public.String()); err != nil {
+		return err
+	}
 	if s.keys, err = grant.OpenKeyring(ctx, s.db, master, s.Now); err != nil {
 		return err
 	}
@@ -391,6 +394,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.db.SweepGrants(ctx, now.Add(-sweepAge), s.authority.Lifetimes),
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
 			s.db.SweepChallenges(ctx, now),
+			s.db.SweepAccountLinks(ctx, now),
 			s.db.SweepSignIns(ctx, now.Add(-changesAge)),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {

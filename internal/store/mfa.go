@@ -280,6 +280,9 @@ func (db *DB) ChangePassword(ctx context.Context, person org.PersonID, hash, kee
 		if _, err := t.exec("DELETE FROM sessions WHERE person_id = $1 AND hash <> $2", string(person), keep); err != nil {
 			return fmt.Errorf("end other sessions: %w", err)
 		}
+		if _, err := t.exec("DELETE FROM account_links WHERE person_id = $1", string(person)); err != nil {
+			return fmt.Errorf("withdraw account link: %w", err)
+		}
 		return t.record(ev)
 	})
 }

@@ -161,6 +161,9 @@ func (t *tx) setDisabled(id org.PersonID, disabled bool, at time.Time, reason st
 	if _, err := t.exec("DELETE FROM sessions WHERE person_id = $1", string(id)); err != nil {
 		return fmt.Errorf("end sessions: %w", err)
 	}
+	if _, err := t.exec("DELETE FROM account_links WHERE person_id = $1", string(id)); err != nil {
+		return fmt.Errorf("withdraw account link: %w", err)
+	}
 	if _, err := t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE person_id = $3 AND ended_at = 0",
 		millis(at), reason, string(id)); err != nil {
 		return fmt.Errorf("end grants: %w", err)

@@ -57,8 +57,10 @@ func withOrganization(pages map[string]Page) map[string]Page {
 			},
 			Connections: []AccessConnection{{ID: "g1", ClientName: "Cursor", Refused: "the integration has been blocked by an administrator", May: []string{"read logs"}, NoScope: []string{"read traces"}, NoRole: []string{"read metrics"}}, {ID: "g2", ClientName: "VS Code"}},
 		},
-		"access_none": AccessPage{Account: boss, Nav: nav(""), Person: grace, Refused: "the person holds no role in the team"},
-		"remove":      RemovePage{Account: boss, Section: "/teams", Title: "Remove Grace from Web <Shop>?", What: "The person keeps their account.", Ends: "This takes 1 person out of a team and ends 3 connections: the next call of each is refused.", Action: "/teams/web-shop/members/per_1/remove", Button: "Remove from the team", Back: "/teams/web-shop"},
+		"access_none":   AccessPage{Account: boss, Nav: nav(""), Person: grace, Refused: "the person holds no role in the team"},
+		"account":       AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, New: true, MinPassword: 15},
+		"account_reset": AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, MinPassword: 15, Error: "The password is too short."},
+		"remove":        RemovePage{Account: boss, Section: "/teams", Title: "Remove Grace from Web <Shop>?", What: "The person keeps their account.", Ends: "This takes 1 person out of a team and ends 3 connections: the next call of each is refused.", Action: "/teams/web-shop/members/per_1/remove", Button: "Remove from the team", Back: "/teams/web-shop"},
 	})
 	return pages
 }

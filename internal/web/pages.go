@@ -409,6 +409,7 @@ func NewPages() (*Pages, error) {
 		GroupTeamPage{},
 		AccessPage{},
 		RemovePage{},
+		AccountPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

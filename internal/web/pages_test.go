@@ -362,6 +362,7 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		GroupTeamPage{},
 		AccessPage{},
 		RemovePage{},
+		AccountPage{},
 	} {
 		render(t, p, zero)
 	}

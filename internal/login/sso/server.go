@@ -145,7 +145,12 @@ func (s *Server) Home(ctx context.Context, email string) (login.Offer, bool, err
 
 // PasswordRefused implements login.Providers.
 func (s *Server) PasswordRefused(ctx context.Context, email string) (bool, error) {
-	return s.Registry.store.PasswordRefused(ctx, DomainOf(email), email)
+	return s.Registry.PasswordRefused(ctx, email)
+}
+
+// PasswordRefused says whether an address must not sign in with a password.
+func (r *Registry) PasswordRefused(ctx context.Context, email string) (bool, error) {
+	return r.store.PasswordRefused(ctx, DomainOf(email), email)
 }
 
 // provider returns an enabled provider of a request's path.
