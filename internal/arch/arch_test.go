@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"internal/tools":  {"internal/access", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant", "internal/tools/patterns"},
 
 	"internal/tools/patterns": {},
-	"internal/login":  {"internal/audit", "internal/org", "internal/web"},
+	"internal/login":          {"internal/audit", "internal/org", "internal/web"},
 
 	// Doors: they never know each other.
 	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/org", "internal/oauth/spec", "internal/web"},
