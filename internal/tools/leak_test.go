@@ -27,7 +27,7 @@ var leakCalls = map[string][]string{
 	"list_fields":   {`{}`, `{"search":"name"}`, `{"search":"name.TYPO"}`, `{"limit":2}`, `{"service":"checkout"}`, `{"query":"name.TYPO:x"}`, `{"query":"* | extract \"<a> <b>\""}`},
 	"list_field_values": {
 		`{"field":"mark"}`, `{"field":"service.name"}`, `{"field":"_msg","search":"row"}`, `{"field":"name.TYPO"}`, `{"field":"mark","search":"TYPO"}`,
-		`{"field":"owner","limit":1}`, `{"field":"trace_id","limit":500}`, `{"field":"_stream"}`, `{"field":"resource_attr:owner"}`,
+		`{"field":"owner","limit":1}`, `{"field":"trace_id","limit":500}`, `{"field":"_stream"}`, `{"field":"resource_attr:owner"}`, `{"field":"card.number"}`,
 	},
 	"search_logs": {
 		`{}`, `{"service":["checkout","svc-TYPO"]}`, `{"service":"svc-TYPO"}`, `{"query":"name.TYPO:x"}`, `{"severity":"error+","limit":1}`,
@@ -35,7 +35,7 @@ var leakCalls = map[string][]string{
 	},
 	"aggregate_logs": {
 		`{}`, `{"group_by":"mark"}`, `{"group_by":["service.name","owner"],"step":"5m"}`, `{"step":"auto"}`, `{"aggregate":["uniq","min","max"],"field":"mark"}`,
-		`{"aggregate":"max","field":"mark","group_by":"service.name","step":"10m"}`, `{"group_by":"name.TYPO"}`, `{"group_by":"resource_attr:owner"}`, `{"service":"svc-TYPO"}`,
+		`{"aggregate":"max","field":"mark","group_by":"service.name","step":"10m"}`, `{"group_by":"name.TYPO"}`, `{"group_by":"resource_attr:owner"}`, `{"group_by":"card.number"}`, `{"aggregate":"max","field":"card.number"}`, `{"service":"svc-TYPO"}`,
 	},
 	"get_log_context": {
 		`{"time":"TIME"}`, `{"time":"TIME","of":"service","before":200,"after":200}`, `{"time":"TIME","of":"trace"}`, `{"time":"TIME","service":"checkout","before":50}`,
@@ -53,7 +53,7 @@ var leakCalls = map[string][]string{
 var leakQueries = []string{
 	`* or *`, `) or (*`, `!nothing`, `*) | union (*`, `* | union (*)`, `* # comment`, `"resource_attr:owner":*`, `owner:*`,
 	`* | union (options(ignore_global_time_filter=true) *)`, `* | stream_context before 100 after 100`, `* | drop_empty_fields | field_names`,
-	`* | facets keep_const_fields`, `trace_id:in(* | fields trace_id)`, `* | join by (trace_id) (* | limit 100)`, `_stream:*`,
+	`* | facets keep_const_fields`, `trace_id:in(* | fields trace_id)`, `card.number:*`, `* | copy card.number as x`, `* | join by (trace_id) (* | limit 100)`, `_stream:*`,
 }
 
 // An owner is one team's data scope, with a caller who sees only that.
@@ -82,7 +82,9 @@ func leakBench(t *testing.T) (*engineBench, []*owner) {
 		{team: bank, name: "b", mark: "xhbankbmark", rows: 57},
 	}
 	for _, o := range owners {
-		_, err := e.Directory.SetRole(t.Context(), o.team.Slug, "scope-"+o.name, []org.Permission{org.LogsRead}, "owner = "+o.name, audit.System())
+		_, err := e.Directory.SaveRole(t.Context(), org.RoleText{
+			Team: o.team.Slug, Name: "scope-" + o.name, Permissions: []org.Permission{org.LogsRead}, DataScope: "owner = " + o.name, HiddenFields: []string{"card.number"},
+		}, audit.System())
 		e.Must(err)
 		_, err = e.Directory.SetMember(t.Context(), o.team.Slug, "ada@example.com", []string{"scope-" + o.name}, audit.System())
 		e.Must(err)
@@ -123,7 +125,7 @@ func (o *owner) records(now time.Time, i int) []telemetry.LogRecord {
 		Time: at, Severity: severity, Message: fmt.Sprintf("%s row %d failed", o.mark, i), TraceID: fmt.Sprintf("%032x", i+1),
 		Resource: kv("service.name", "checkout", "host.name", "h1", "owner", o.name, "res."+o.mark, o.mark),
 		// What a record says of itself puts it into nobody's scope.
-		Attributes: kv("mark", o.mark, "name."+o.mark, o.mark, "resource_attr:owner", "a", "resource_attr:owner", "b", "owner", "a", "region", "eu"),
+		Attributes: kv("mark", o.mark, "name."+o.mark, o.mark, "resource_attr:owner", "a", "resource_attr:owner", "b", "owner", "a", "region", "eu", "card.number", hiddenMark),
 	}
 	if severity == "ERROR" {
 		r.Attributes = append(r.Attributes, telemetry.Field{Name: "cause", Value: o.mark})
@@ -132,6 +134,9 @@ func (o *owner) records(now time.Time, i int) []telemetry.LogRecord {
 	own.Resource = kv("service.name", "svc-"+o.mark, "host.name", "h1", "owner", o.name)
 	return []telemetry.LogRecord{r, own}
 }
+
+// hiddenMark is the value of a field that every role of the test hides.
+const hiddenMark = "pghiddenmark"
 
 var matchedPattern = regexp.MustCompile(`(?:matched|baseline: [^,\n]*, matched) (\d+)`)
 
@@ -143,6 +148,9 @@ func checkLeak(t *testing.T, owners []*owner, to *owner, what, text string) {
 		if o != to && strings.Contains(text, o.mark) {
 			t.Errorf("%s %s/%s: shows %s:\n%s", what, to.team.Slug, to.name, o.mark, text)
 		}
+	}
+	if strings.Contains(text, hiddenMark) || strings.HasPrefix(what, "list_fields") && strings.Contains(text, "\ncard.number\t") {
+		t.Errorf("%s %s/%s: shows what is hidden:\n%s", what, to.team.Slug, to.name, text)
 	}
 	for _, m := range matchedPattern.FindAllStringSubmatch(text, -1) {
 		if n := integer(m[1]); n > int64(2*to.rows) && !strings.Contains(what, "|") { // pipes make rows of their own

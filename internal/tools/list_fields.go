@@ -69,7 +69,7 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 	if s.total == 0 {
 		return c.nothing(ctx, q, q.query)
 	}
-	fields, err := c.logFields(ctx, q, s)
+	fields, rows, err := c.logFields(ctx, q, s)
 	if err != nil {
 		return Result{}, err
 	}
@@ -94,7 +94,15 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		a.sections = []section{fieldSection(page, values, s.rows)}
+		base := int64(0)
+		if !s.exact() {
+			for _, v := range values {
+				if len(v.top) < facetValues {
+					base = max(base, v.records(0)) // most fields have few values in all records
+				}
+			}
+		}
+		a.sections = []section{fieldSection(page, values, rows, base)}
 	} else {
 		a.note("None of the fields has %s in its name.", quoteArgument(search))
 		if near := nearest(search, all); len(near) > 0 {
@@ -102,7 +110,7 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 		}
 	}
 	if !s.exact() {
-		a.note("Shares and values are of a sample of %d records; fields outside of it have none, and the rarest may be missing. For exact ones narrow the window or name a service.", s.rows)
+		a.note("Shares and values are estimates from a part of the records, %d; the rarest fields may be missing. For exact ones narrow the window or name a service.", rows)
 	}
 	if len(page) > 0 {
 		a.note(`Filter by name:="value" or name:>=100; put names with other characters than letters, digits, _ and . in double quotes.`)
@@ -111,7 +119,22 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 	return a.render(), nil
 }
 
-func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64) section {
+// records is how many records the values were counted on: their sum where they
+// are all there, else most.
+func (v *fieldValues) records(most int64) int64 {
+	if len(v.top) >= facetValues {
+		return most
+	}
+	sum := int64(0)
+	for _, t := range v.top {
+		sum += integer(t.Value)
+	}
+	return sum
+}
+
+// fieldSection is the table of fields. rows is how many records the fields were
+// counted on, base how many the values were, 0 for the same.
+func fieldSection(page []fieldCount, values map[string]*fieldValues, rows, base int64) section {
 	s := section{columns: []string{"field", "in_%", "type", "values", "most frequent"}, fixed: -1}
 	for _, f := range page {
 		v := values[f.name]
@@ -119,7 +142,11 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64)
 			v = &fieldValues{}
 		}
 		n, kind := "", kindOf(v)
-		if len(v.top) >= facetValues && (kind == "id" || float64(integer(v.top[0].Value)) < max(2, leastShare*float64(f.n))) {
+		most := f.n
+		if base > 0 {
+			most = int64(float64(base) * float64(f.n) / float64(rows))
+		}
+		if len(v.top) >= facetValues && (kind == "id" || float64(integer(v.top[0].Value)) < max(2, leastShare*float64(most))) {
 			// No value is frequent: one of them says as much as three.
 			v.examples = append(v.examples, v.top[0].Name)
 			v.top = nil
@@ -129,23 +156,19 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows int64)
 			n = strconv.Itoa(facetValues-1) + "+"
 		case len(v.top) > 0:
 			n = strconv.Itoa(len(v.top))
-		case f.n > 0:
+		default:
 			n = "many"
 		}
 		var top []string
 		for i, t := range v.top {
 			if i < topValues {
-				top = append(top, cell(t.Name, topValueBytes, nil)+" ("+percent(integer(t.Value), f.n)+"%)")
+				top = append(top, cell(t.Name, topValueBytes, nil)+" ("+percent(integer(t.Value), v.records(most))+"%)")
 			}
 		}
 		if len(v.top) == 0 && len(v.examples) > 0 {
 			top = append(top, "e.g. "+cell(v.examples[0], topValueBytes, nil))
 		}
-		in := "rare"
-		if f.n > 0 {
-			in = percent(min(f.n, rows), rows)
-		}
-		s.rows = append(s.rows, []string{f.name, in, kind, n, strings.Join(top, "; ")})
+		s.rows = append(s.rows, []string{f.name, percent(f.n, rows), kind, n, strings.Join(top, "; ")})
 	}
 	return s
 }
@@ -159,8 +182,12 @@ func (c *call) fieldValues(ctx context.Context, q logQuestion, s sample) (map[st
 		}
 		return out[name]
 	}
+	unique := facetUnique
+	if !s.exact() {
+		unique = sampleUnique
+	}
 	res, err := c.askLogs(ctx, "counting values", q,
-		fmt.Sprintf("%s | facets %d max_values_per_field %d max_value_len 200 keep_const_fields", s.text, facetValues, facetUnique), maxFields*facetValues)
+		fmt.Sprintf("%s | facets %d max_values_per_field %d max_value_len 200 keep_const_fields", s.text, facetValues, unique), maxFields*facetValues)
 	if err != nil {
 		return nil, err
 	}

@@ -231,12 +231,12 @@ func serviceNames(list []serviceCount) []string {
 
 // sizes are how much of many records is looked at. Tests have fewer.
 type sizes struct {
-	// exactRows is how many records are looked at in full; of more, a sample
-	// of about sampleRows answers which fields there are and what they hold.
+	// exactRows is how many records are looked at in full. Of more, about
+	// sampleRows, as they come, answer what the fields hold.
 	exactRows, sampleRows int64
-	// rareRows of each of the rareServices with fewest records, and of the
-	// errors, are looked at for fields that the sample has not.
-	rareRows int64
+	// partRows of each service, and of the errors, answer which fields there
+	// are: reading every field of few blocks is quick, of many it is not.
+	partRows int64
 	// messages bounds how many messages are read of a window: all different
 	// ones of so many records, of more a random part. Records of warnings and
 	// worse are read apart, so that few of them are not lost among many others.
@@ -244,14 +244,19 @@ type sizes struct {
 }
 
 func usualSizes() sizes {
-	return sizes{exactRows: 200_000, sampleRows: 30_000, rareRows: 1000, messages: 40_000}
+	return sizes{exactRows: 200_000, sampleRows: 30_000, partRows: 1000, messages: 40_000}
 }
 
 const (
 	// sampleSlices short times, spread over the window, give a sample: all
 	// services and severities as they come.
-	sampleSlices = 4
-	rareServices = 16
+	sampleSlices = 2
+	// sampleServices bounds how many services give their part: half of them
+	// those with most records, half those with fewest.
+	sampleServices = 48
+	// sampleUnique is up to how many different values a field of a sample may
+	// have for them to be counted.
+	sampleUnique = 1000
 	// maxFields bounds how many fields are looked at.
 	maxFields = 2000
 )
@@ -265,20 +270,19 @@ type fieldCount struct {
 // A sample is the records that questions about fields look at.
 type sample struct {
 	text string
-	// rare finds further records, for names of fields alone; "" for none.
-	rare string
-	// rows is about how many records it has, total how many there are.
-	rows, total int64
+	// parts finds other records, for names of fields alone; "" for the same.
+	parts string
+	total int64
 }
 
-func (s sample) exact() bool { return s.rare == "" }
+func (s sample) exact() bool { return s.parts == "" }
 
 // sampleLogs returns a text that matches all records of the question, or some
 // where they are many.
 func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 	if q.pipes {
 		n, err := c.countLogs(ctx, q)
-		return sample{text: q.text, rows: n, total: n}, err
+		return sample{text: q.text, total: n}, err
 	}
 	services, err := c.logServices(ctx, q)
 	if err != nil {
@@ -288,7 +292,6 @@ func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 	for _, one := range services {
 		s.total += one.n
 	}
-	s.rows = s.total
 	if s.total <= c.set.exactRows {
 		return s, nil
 	}
@@ -300,47 +303,33 @@ func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 		times = append(times, fmt.Sprintf("_time:[%s, %s)", exact(from), exact(from.Add(slice))))
 	}
 	s.text = fmt.Sprintf("(%s) (%s)", q.text, strings.Join(times, " or "))
-	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, filterErrors, c.set.rareRows)}
-	for _, one := range services[max(0, len(services)-rareServices):] {
-		parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), c.set.rareRows))
+	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, filterErrors, c.set.partRows)}
+	for i, one := range services {
+		if i < sampleServices/2 || i >= len(services)-sampleServices/2 {
+			parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), c.set.partRows))
+		}
 	}
-	s.rare = strings.Join(parts, " | union (") + strings.Repeat(")", len(parts)-1)
-	res, err := c.askLogs(ctx, "counting the sample", q, s.text+" | stats count(_time) as n", 1)
-	if err != nil {
-		return s, err
-	}
-	if len(res.Rows) > 0 {
-		s.rows = integer(res.Rows[0].Get("n"))
-	}
+	s.parts = strings.Join(parts, " | union (") + strings.Repeat(")", len(parts)-1)
 	return s, nil
 }
 
-// logFields returns the fields that the sample's records have: a name is in
-// the list only if a record has it that the caller may see.
-func (c *call) logFields(ctx context.Context, q logQuestion, s sample) ([]fieldCount, error) {
-	var out []fieldCount
-	known := make(map[string]bool)
-	for _, text := range []string{s.text, s.rare} {
-		if text == "" {
-			continue
-		}
-		res, err := c.askLogs(ctx, "listing fields", q, text+" | drop_empty_fields | field_names", maxFields)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range res.Rows {
-			if name := r.Get("name"); isOwnField(name) && !known[name] {
-				known[name] = true
-				n := integer(r.Get("hits"))
-				if text == s.rare {
-					n = 0 // of another set of records
-				}
-				out = append(out, fieldCount{name, n})
-			}
+// logFields returns the fields of the sample's records and how many records
+// were looked at: a name is in the list only if a record has it that the
+// caller may see.
+func (c *call) logFields(ctx context.Context, q logQuestion, s sample) (fields []fieldCount, rows int64, err error) {
+	res, err := c.askLogs(ctx, "listing fields", q, cmp.Or(s.parts, s.text)+" | drop_empty_fields | field_names", maxFields)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, r := range res.Rows {
+		n := integer(r.Get("hits"))
+		rows = max(rows, n) // every record has a time
+		if name := r.Get("name"); isOwnField(name) {
+			fields = append(fields, fieldCount{name, n})
 		}
 	}
-	slices.SortFunc(out, func(a, b fieldCount) int { return cmp.Or(cmp.Compare(b.n, a.n), strings.Compare(a.name, b.name)) })
-	return out, nil
+	slices.SortFunc(fields, func(a, b fieldCount) int { return cmp.Or(cmp.Compare(b.n, a.n), strings.Compare(a.name, b.name)) })
+	return fields, rows, nil
 }
 
 // isOwnField holds for the fields of records, and not for what an engine and
@@ -356,7 +345,7 @@ func (c *call) knownFields(ctx context.Context) ([]string, error) {
 	if err != nil || s.total == 0 {
 		return nil, err
 	}
-	fields, err := c.logFields(ctx, q, s)
+	fields, _, err := c.logFields(ctx, q, s)
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.name

@@ -264,7 +264,7 @@ func (c *call) completions(ctx context.Context, argument string, q logQuestion) 
 	if err != nil || s.total == 0 {
 		return nil, err
 	}
-	fields, err := c.logFields(ctx, q, s)
+	fields, _, err := c.logFields(ctx, q, s)
 	var out []string
 	for _, f := range fields {
 		out = append(out, f.name)

@@ -104,7 +104,7 @@ func (c *call) ownExamples(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, err := c.logFields(ctx, q, s)
+	fields, _, err := c.logFields(ctx, q, s)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ type scenario struct {
 const (
 	noSessions    = "Oriel gives out no session ids: every request stands for itself, on any replica"
 	fixtureTool   = "calls a tool that exists only in the suite's own example server"
-	noResources   = "Oriel offers no resources"
-	noPrompts     = "Oriel offers no prompts, and completes nothing"
+	noResources   = "reads resources that exist only in the suite's own example server"
+	noPrompts     = "uses prompts that exist only in the suite's own example server"
 	noElicitation = "Oriel's tools ask nothing back: no elicitation, sampling or roots"
 	extension     = "an optional extension that Oriel does not offer"
 )
@@ -45,17 +45,17 @@ var serverScenarios = []scenario{
 	{"elicitation-sep1034-defaults", noElicitation},
 	{"server-sse-polling", fixtureTool},
 	{"elicitation-sep1330-enums", noElicitation},
-	{"resources-list", noResources},
+	{"resources-list", ""},
 	{"resources-read-text", noResources},
 	{"resources-read-binary", noResources},
 	{"resources-templates-read", noResources},
 	{"resources-subscribe", noResources},
 	{"resources-unsubscribe", noResources},
-	{"sep-2164-resource-not-found", noResources},
+	{"sep-2164-resource-not-found", ""},
 	{"sep-2640-skills-directory", extension},
 	{"sep-2640-skills-enumeration", extension},
 	{"sep-2640-skills-manifest", extension},
-	{"prompts-list", noPrompts},
+	{"prompts-list", ""},
 	{"prompts-get-simple", noPrompts},
 	{"prompts-get-with-args", noPrompts},
 	{"prompts-get-embedded-resource", noPrompts},
