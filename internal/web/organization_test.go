@@ -61,6 +61,11 @@ func withOrganization(pages map[string]Page) map[string]Page {
 			Connections: []AccessConnection{{ID: "g1", ClientName: "Cursor", Refused: "the integration has been blocked by an administrator", May: []string{"read logs"}, NoScope: []string{"read traces"}, NoRole: []string{"read metrics"}}, {ID: "g2", ClientName: "VS Code"}},
 		},
 		"access_none": AccessPage{Account: boss, Nav: nav(""), Person: grace, Refused: "the person holds no role in the team"},
+		"security_browsers": SecurityPage{
+			Account: boss, Now: now, AppURL: "/login/enrol?kind=totp", HasPassword: true, MinPassword: 15,
+			Browsers: []BrowserSession{{Here: true, Since: now.Add(-time.Hour), LastUsed: now, How: "with a password"}, {Since: now.Add(-48 * time.Hour), LastUsed: now.Add(-time.Hour), How: "with a second factor"}},
+			SignIns:  []SignIn{{At: now, Address: "192.0.2.1", How: "password"}, {At: now.Add(-time.Hour), How: "<wrong password>", Refused: true}},
+		},
 		"people": PeoplePage{
 			Account: boss, Now: now, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>"}}, Notice: "Done.",
 			People: []PersonRow{
