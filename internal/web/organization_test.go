@@ -23,11 +23,18 @@ func withOrganization(pages map[string]Page) map[string]Page {
 		{ID: "permission-team-Admin", Field: "permission", Value: "team:Admin", Label: "Administer the team", About: "team:Admin", Why: "– you do not hold it yourself.", Disabled: true},
 	}
 	maps.Copy(pages, map[string]Page{
-		"teams":         TeamsPage{Account: ada, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 2, Roles: []string{"viewer"}}}},
-		"teams_owner":   TeamsPage{Account: boss, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 1}}, Notice: "Done."},
-		"teams_none":    TeamsPage{Account: ada},
-		"team":          TeamPage{Account: ada, Nav: nav("members"), Members: []MemberRow{grace, {ID: "per_2", Name: "Ada", Email: "ada@example.com", Roles: []string{"viewer"}, You: true}}},
-		"team_admin":    TeamPage{Account: ada, Nav: nav("members"), Admin: true, Members: []MemberRow{grace, {ID: "per_3", Name: "Nightly", Email: "x@services.invalid", Roles: []string{"viewer"}, Program: true, Disabled: true}}, Roles: roles, NewName: "Web <Shop>"},
+		"teams":       TeamsPage{Account: ada, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 2, Roles: []string{"viewer"}}}},
+		"teams_owner": TeamsPage{Account: boss, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 1}}, Notice: "Done."},
+		"teams_none":  TeamsPage{Account: ada},
+		"team":        TeamPage{Account: ada, Nav: nav("members"), Members: []MemberRow{grace, {ID: "per_2", Name: "Ada", Email: "ada@example.com", Roles: []string{"viewer"}, You: true}}},
+		"team_admin": TeamPage{
+			Account: ada, Nav: nav("members"), Admin: true, Now: now,
+			Connections: []TeamConnection{
+				{Connection{ID: "g1", ClientName: "Cursor", Destination: "cursor: (an app on this computer)", Scopes: []string{"read logs"}, Since: now, LastUsed: now}, "Grace <Hopper>"},
+				{Connection{ID: "g2", ClientName: "VS <Code>", Host: "vscode.dev", Scopes: []string{"read logs", "read traces"}, Since: now, Trouble: "Blocked."}, "Ada"},
+			},
+			Members: []MemberRow{grace, {ID: "per_3", Name: "Nightly", Email: "x@services.invalid", Roles: []string{"viewer"}, Program: true, Disabled: true}}, Roles: roles, NewName: "Web <Shop>",
+		},
 		"team_errors":   TeamPage{Account: boss, Nav: nav("members"), Admin: true, Roles: roles, Email: "nobody@", NewName: "", Errors: map[string]string{"email": "No such address.", "roles": "Choose at least one role.", "name": "A name is needed."}},
 		"member":        MemberPage{Account: boss, Nav: nav("members"), Member: grace, Roles: roles, Groups: gives, Direct: true, Errors: map[string]string{"roles": "Choose at least one role."}},
 		"member_group":  MemberPage{Account: ada, Nav: nav("members"), Member: grace, Roles: roles, Groups: gives},
