@@ -22,7 +22,7 @@ type cli struct {
 	Config kong.ConfigFlag `help:"Settings file (YAML); flags and the environment are stronger." env:"ORIEL_CONFIG" placeholder:"FILE"`
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
-	User       userCommand       `cmd:"" help:"People: add, invite, reset-password, disable, enable, list, reset-mfa."`
+	User       userCommand       `cmd:"" help:"People: add, invite, reset-password, disable, enable, delete, list, reset-mfa."`
 	Team       teamCommand       `cmd:"" help:"Teams: add, list, rename."`
 	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
 	Role       roleCommand       `cmd:"" help:"Roles of a team or of all, and what they show: set, list, remove."`

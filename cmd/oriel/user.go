@@ -23,6 +23,7 @@ type userCommand struct {
 	List    userList    `cmd:"" help:"List people."`
 
 	Invite        userInvite        `cmd:"" help:"Add a person and print a link with which they choose a password."`
+	Delete        userDelete        `cmd:"" help:"Delete a person's account and end all that hangs on it; the audit stays."`
 	ResetPassword userResetPassword `cmd:"" name:"reset-password" help:"Print a link with which a person chooses a new password."`
 
 	ResetMFA userResetMFA `cmd:"" name:"reset-mfa" help:"Remove the second factors of somebody who lost them, and sign them out everywhere."`

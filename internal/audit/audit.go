@@ -86,6 +86,10 @@ const (
 	IdentityLinked   Kind = "identity.linked"
 	IdentityUnlinked Kind = "identity.unlinked"
 
+	PersonDeleted       Kind = "person.deleted"
+	OwnerGiven          Kind = "owner.given"
+	OwnerTaken          Kind = "owner.taken"
+	SignedOutEverywhere Kind = "sessions.ended"
 	// InvitationMade and ResetLinkMade: a link with which somebody chooses a
 	// password.
 	InvitationMade Kind = "invitation.created"

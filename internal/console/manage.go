@@ -27,6 +27,7 @@ func (c *Console) organizationRoutes() []web.Route {
 		c.teamForm("POST /teams/{slug}/members/{person}", web.TeamAdmin, c.setMember),
 		c.teamPage("GET /teams/{slug}/members/{person}/remove", web.TeamAdmin, c.askRemoveMember),
 		c.teamForm("POST /teams/{slug}/members/{person}/remove", web.TeamAdmin, c.removeMember),
+		c.teamForm("POST /teams/{slug}/connections/{id}/disconnect", web.TeamAdmin, c.disconnectFrom),
 		c.teamPage("GET /teams/{slug}/access", web.Member, c.ownAccess),
 		c.teamPage("GET /teams/{slug}/access/{person}", web.Member, c.access),
 		c.teamPage("GET /teams/{slug}/roles", web.Member, c.teamRoles),

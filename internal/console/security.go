@@ -24,6 +24,7 @@ func (c *Console) securityRoutes() []web.Route {
 		c.form("POST /security/factors/{id}/remove", web.SignedIn, c.removeFactor),
 		c.form("POST /security/recovery-codes", web.SignedIn, c.newRecoveryCodes),
 		c.form("POST /security/password", web.SignedIn, c.changePassword),
+		c.form("POST /security/sign-out-elsewhere", web.SignedIn, c.signOutElsewhere),
 	}
 }
 
@@ -71,6 +72,16 @@ func (c *Console) securityPage(ctx context.Context, s login.Session) (web.Securi
 	if page.RecoveryLeft, err = c.Desk.Factors.RecoveryCodesLeft(ctx, s.Person.ID); err != nil {
 		return page, nil, err
 	}
+	sessions, err := c.Desk.SessionsOf(ctx, s.Person.ID)
+	if err != nil {
+		return page, nil, err
+	}
+	page.Browsers = shownSessions(sessions, s)
+	events, err := c.Desk.Store.SignIns(ctx, s.Person.ID, maxSignIns)
+	if err != nil {
+		return page, nil, err
+	}
+	page.SignIns = shownSignIns(events)
 	page.HasPassword, err = c.Desk.HasPassword(ctx, s.Person.ID)
 	return page, factors, err
 }

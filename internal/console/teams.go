@@ -69,7 +69,10 @@ func (c *Console) teamPageOf(r *http.Request, m manager) (web.TeamPage, error) {
 		if err != nil {
 			return page, err
 		}
-		page.Roles = roleChoices(m, roles, nil, nil)
+		page.Roles, page.Now = roleChoices(m, roles, nil, nil), c.Now()
+		if page.Connections, err = c.teamConnections(ctx, m.team); err != nil {
+			return page, err
+		}
 	}
 	return page, nil
 }

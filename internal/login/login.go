@@ -75,6 +75,7 @@ type SessionState struct {
 // for concurrent use.
 type Store interface {
 	LinkStore
+	SessionStore
 
 	// CreateSession stores a session together with its audit event. If
 	// replaces is not "", the session of that hash is removed in the same

@@ -35,6 +35,7 @@ var (
 // the change feed. Implementations are safe for concurrent use.
 type Store interface {
 	GroupStore
+	AccountStore
 
 	// CreatePerson adds p. Errors: ErrEmailTaken.
 	CreatePerson(ctx context.Context, p Person, passwordHash string, ev audit.Event) error

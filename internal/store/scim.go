@@ -93,10 +93,8 @@ const selectUsers = "SELECT " + personColumns + `, COALESCE(scim_users.user_name
 	FROM people LEFT JOIN scim_users ON scim_users.person_id = people.id
 	WHERE NOT people.service AND people.email NOT LIKE '` + deletedPrefix + `%'`
 
-// deletedPrefix stands before the id of somebody whose account was deleted, in
-// the place of the e-mail address: nobody can be called so, and the address is
-// free for somebody else. The row stays, for the audit's sake.
-const deletedPrefix = "deleted:"
+// deletedPrefix stands before the id of somebody whose account was deleted.
+const deletedPrefix = org.DeletedAddress
 
 func scanUser(rows *sql.Rows) (scim.User, error) {
 	var (
@@ -209,7 +207,11 @@ func (db *DB) ChangeSCIMUser(ctx context.Context, id org.PersonID, change func(*
 			return err
 		}
 		if before.Active && !u.Active {
-			if err := t.spareLastOwner(id); err != nil {
+			err := t.spareLastOwner(id)
+			if errors.Is(err, org.ErrLastOwner) {
+				return scim.ErrLastOwner
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -251,7 +253,7 @@ func (t *tx) spareLastOwner(id org.PersonID) error {
 		return fmt.Errorf("look for another owner: %w", err)
 	}
 	if last {
-		return scim.ErrLastOwner
+		return org.ErrLastOwner
 	}
 	return nil
 }

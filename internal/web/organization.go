@@ -44,6 +44,9 @@ type TeamPage struct {
 	Members []MemberRow
 	// Admin shows what changes the team.
 	Admin bool
+	Now   time.Time
+	// Connections are those of everybody to the team, for administrators.
+	Connections []TeamConnection
 	// Email, Roles and Errors are of the form that adds somebody; NewName is
 	// of the one that renames the team.
 	Email   string
@@ -52,6 +55,13 @@ type TeamPage struct {
 	// Errors holds a message by field: email, roles, name.
 	Errors map[string]string
 	Notice string
+}
+
+// TeamConnection is somebody's connection to a team.
+type TeamConnection struct {
+	Connection
+	// Person is whose it is.
+	Person string
 }
 
 // MemberRow is a member in a list.

@@ -1,6 +1,9 @@
 package web
 
-import "maps"
+import (
+	"maps"
+	"time"
+)
 
 // withOrganization adds the pages of owners and team administrators.
 func withOrganization(pages map[string]Page) map[string]Page {
@@ -20,11 +23,18 @@ func withOrganization(pages map[string]Page) map[string]Page {
 		{ID: "permission-team-Admin", Field: "permission", Value: "team:Admin", Label: "Administer the team", About: "team:Admin", Why: "– you do not hold it yourself.", Disabled: true},
 	}
 	maps.Copy(pages, map[string]Page{
-		"teams":         TeamsPage{Account: ada, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 2, Roles: []string{"viewer"}}}},
-		"teams_owner":   TeamsPage{Account: boss, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 1}}, Notice: "Done."},
-		"teams_none":    TeamsPage{Account: ada},
-		"team":          TeamPage{Account: ada, Nav: nav("members"), Members: []MemberRow{grace, {ID: "per_2", Name: "Ada", Email: "ada@example.com", Roles: []string{"viewer"}, You: true}}},
-		"team_admin":    TeamPage{Account: ada, Nav: nav("members"), Admin: true, Members: []MemberRow{grace, {ID: "per_3", Name: "Nightly", Email: "x@services.invalid", Roles: []string{"viewer"}, Program: true, Disabled: true}}, Roles: roles, NewName: "Web <Shop>"},
+		"teams":       TeamsPage{Account: ada, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 2, Roles: []string{"viewer"}}}},
+		"teams_owner": TeamsPage{Account: boss, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Members: 1}}, Notice: "Done."},
+		"teams_none":  TeamsPage{Account: ada},
+		"team":        TeamPage{Account: ada, Nav: nav("members"), Members: []MemberRow{grace, {ID: "per_2", Name: "Ada", Email: "ada@example.com", Roles: []string{"viewer"}, You: true}}},
+		"team_admin": TeamPage{
+			Account: ada, Nav: nav("members"), Admin: true, Now: now,
+			Connections: []TeamConnection{
+				{Connection{ID: "g1", ClientName: "Cursor", Destination: "cursor: (an app on this computer)", Scopes: []string{"read logs"}, Since: now, LastUsed: now}, "Grace <Hopper>"},
+				{Connection{ID: "g2", ClientName: "VS <Code>", Host: "vscode.dev", Scopes: []string{"read logs", "read traces"}, Since: now, Trouble: "Blocked."}, "Ada"},
+			},
+			Members: []MemberRow{grace, {ID: "per_3", Name: "Nightly", Email: "x@services.invalid", Roles: []string{"viewer"}, Program: true, Disabled: true}}, Roles: roles, NewName: "Web <Shop>",
+		},
 		"team_errors":   TeamPage{Account: boss, Nav: nav("members"), Admin: true, Roles: roles, Email: "nobody@", NewName: "", Errors: map[string]string{"email": "No such address.", "roles": "Choose at least one role.", "name": "A name is needed."}},
 		"member":        MemberPage{Account: boss, Nav: nav("members"), Member: grace, Roles: roles, Groups: gives, Direct: true, Errors: map[string]string{"roles": "Choose at least one role."}},
 		"member_group":  MemberPage{Account: ada, Nav: nav("members"), Member: grace, Roles: roles, Groups: gives},
@@ -57,10 +67,41 @@ func withOrganization(pages map[string]Page) map[string]Page {
 			},
 			Connections: []AccessConnection{{ID: "g1", ClientName: "Cursor", Refused: "the integration has been blocked by an administrator", May: []string{"read logs"}, NoScope: []string{"read traces"}, NoRole: []string{"read metrics"}}, {ID: "g2", ClientName: "VS Code"}},
 		},
-		"access_none":   AccessPage{Account: boss, Nav: nav(""), Person: grace, Refused: "the person holds no role in the team"},
-		"account":       AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, New: true, MinPassword: 15},
-		"account_reset": AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, MinPassword: 15, Error: "The password is too short."},
-		"remove":        RemovePage{Account: boss, Section: "/teams", Title: "Remove Grace from Web <Shop>?", What: "The person keeps their account.", Ends: "This takes 1 person out of a team and ends 3 connections: the next call of each is refused.", Action: "/teams/web-shop/members/per_1/remove", Button: "Remove from the team", Back: "/teams/web-shop"},
+		"access_none": AccessPage{Account: boss, Nav: nav(""), Person: grace, Refused: "the person holds no role in the team"},
+		"security_browsers": SecurityPage{
+			Account: boss, Now: now, AppURL: "/login/enrol?kind=totp", HasPassword: true, MinPassword: 15,
+			Browsers: []BrowserSession{{Here: true, Since: now.Add(-time.Hour), LastUsed: now, How: "with a password"}, {Since: now.Add(-48 * time.Hour), LastUsed: now.Add(-time.Hour), How: "with a second factor"}},
+			SignIns:  []SignIn{{At: now, Address: "192.0.2.1", How: "password"}, {At: now.Add(-time.Hour), How: "<wrong password>", Refused: true}},
+		},
+		"people": PeoplePage{
+			Account: boss, Now: now, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>"}}, Notice: "Done.",
+			People: []PersonRow{
+				{ID: "per_1", Name: "Grace <Hopper>", Email: "grace@example.com", Owner: true, You: true, Teams: []string{"Web <Shop>", "Bank"}, LastSignIn: now.Add(-time.Hour)},
+				{ID: "per_2", Name: "Ada", Email: "ada@example.com", Invited: true},
+				{ID: "per_3", Name: "Bob", Email: "bob@example.com", Disabled: true},
+			},
+		},
+		"people_errors": PeoplePage{
+			Account: boss, Now: now, Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>"}}, Name: "<", Email: "x", Team: "web-shop", Roles: "king",
+			Errors: map[string]string{"name": "No.", "email": "Not an address.", "team": "Gone.", "roles": "No such role."},
+		},
+		"person": PersonPage{
+			Account: boss, Now: now, Person: PersonRow{ID: "per_1", Name: "Grace <Hopper>", Email: "grace@example.com", Owner: true}, HasPassword: true, Sessions: 2, Notice: "Done.",
+			Teams: []TeamRow{{Slug: "web-shop", Name: "Web <Shop>", Roles: []string{"viewer"}}},
+			Connections: []Connection{
+				{ID: "g1", ClientName: "Cursor", Destination: "cursor: (an app on this computer)", Team: "Web <Shop>", Scopes: []string{"read logs"}, Since: now, LastUsed: now},
+				{ID: "g2", ClientName: "VS <Code>", Host: "vscode.dev", Team: "Bank", Scopes: []string{"read logs", "read traces"}, Since: now, Trouble: "Blocked."},
+			},
+			SignIns: []SignIn{{At: now, Address: "192.0.2.1", How: "password"}, {At: now.Add(-time.Hour), Address: "192.0.2.7", How: "<wrong password>", Refused: true}},
+		},
+		"person_disabled": PersonPage{Account: boss, Now: now, Person: PersonRow{ID: "per_3", Name: "Bob", Email: "bob@example.com", Disabled: true}},
+		"person_last":     PersonPage{Account: boss, Now: now, Person: PersonRow{ID: "per_1", Name: "Grace", Email: "grace@example.com", Owner: true, You: true}, HasPassword: true, Sessions: 1, LastOwner: true},
+		"person_invited":  PersonPage{Account: boss, Now: now, Person: PersonRow{ID: "per_2", Name: "Ada", Email: "ada@example.com", Invited: true}},
+		"accountlink":     AccountLinkPage{Account: boss, ID: "per_2", Name: "Ada <b>", Email: "ada@example.com", Invited: true, URL: "https://oriel.example.com/login/account?token=ABC", Expires: now},
+		"accountlink_new": AccountLinkPage{Account: boss, ID: "per_1", Name: "Grace", Email: "grace@example.com", URL: "https://oriel.example.com/login/account?token=ABC", Expires: now},
+		"account":         AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, New: true, MinPassword: 15},
+		"account_reset":   AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, MinPassword: 15, Error: "The password is too short."},
+		"remove":          RemovePage{Account: boss, Section: "/teams", Title: "Remove Grace from Web <Shop>?", What: "The person keeps their account.", Ends: "This takes 1 person out of a team and ends 3 connections: the next call of each is refused.", Action: "/teams/web-shop/members/per_1/remove", Button: "Remove from the team", Back: "/teams/web-shop"},
 	})
 	return pages
 }

@@ -46,6 +46,7 @@ type Link struct{ Text, URL string }
 var (
 	mainNav         = []Link{{"Start", "/"}, {"Connections", "/connections"}, {"Teams", "/teams"}, {"Security", "/security"}}
 	organizationNav = []Link{
+		{"People", "/people"},
 		{"Groups", "/groups"},
 		{"Roles", "/roles"},
 		{"Identity providers", "/providers"},
@@ -410,6 +411,9 @@ func NewPages() (*Pages, error) {
 		AccessPage{},
 		RemovePage{},
 		AccountPage{},
+		PeoplePage{},
+		PersonPage{},
+		AccountLinkPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

@@ -363,6 +363,9 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		AccessPage{},
 		RemovePage{},
 		AccountPage{},
+		PeoplePage{},
+		PersonPage{},
+		AccountLinkPage{},
 	} {
 		render(t, p, zero)
 	}

@@ -107,6 +107,19 @@ type SecurityPage struct {
 	MinPassword   int
 	// RenameError is about the factor with the id RenameID.
 	RenameID, RenameError string
+	// Browsers are where the person is signed in, this one first.
+	Browsers []BrowserSession
+	// SignIns are the last sign-ins and refused attempts.
+	SignIns []SignIn
+}
+
+// BrowserSession is a browser at which somebody is signed in.
+type BrowserSession struct {
+	// Here says that it is this one.
+	Here            bool
+	Since, LastUsed time.Time
+	// How says by what they proved who they are, as in "with a password".
+	How string
 }
 
 // SecurityFactor is a second factor as its person sees it.
