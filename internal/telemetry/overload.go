@@ -1,6 +1,13 @@
 package telemetry
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrRefused is returned for records that an engine will never take, whatever
+// its state: sending them again does not help.
+var ErrRefused = errors.New("the telemetry engine cannot read the records")
 
 // An OverloadError is returned for data that cannot be taken now and may be
 // sent again later: storage is full or behind. Nothing of it was stored.
