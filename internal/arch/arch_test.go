@@ -47,6 +47,8 @@ var mayImport = map[string][]string{
 	// Adapters: they know the words and rules they serve.
 	"internal/store":              {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/spec", "internal/org", "internal/telemetry"},
 	"internal/telemetry/victoria": {"internal/telemetry"},
+	"internal/telemetry/spool":    {"internal/telemetry"},
+	"internal/telemetry/disk":     {"internal/telemetry"},
 
 	// The whole.
 	"internal/server":          {"*"},
