@@ -82,20 +82,22 @@ func engineProcess(ctx context.Context, s server.EngineSettings) *exec.Cmd {
 	}
 	return exec.CommandContext(ctx, self, "engine",
 		"--data", s.DataDir, "--socket", s.Socket, "--retention", s.Retention.String(),
-		"--memory-bytes", strconv.FormatInt(s.MemoryBytes, 10))
+		"--memory-bytes", strconv.FormatInt(s.MemoryBytes, 10),
+		"--min-free-bytes", strconv.FormatInt(s.MinFreeBytes, 10))
 }
 
 type engineCommand struct {
-	Data        string        `required:"" help:"Folder of the engine's files."`
-	Socket      string        `required:"" help:"Unix socket to listen on."`
-	Retention   time.Duration `required:"" help:"How long records are kept."`
-	MemoryBytes int64         `required:"" help:"Memory for caches and queries."`
+	Data         string        `required:"" help:"Folder of the engine's files."`
+	Socket       string        `required:"" help:"Unix socket to listen on."`
+	Retention    time.Duration `required:"" help:"How long records are kept."`
+	MemoryBytes  int64         `required:"" help:"Memory for caches and queries."`
+	MinFreeBytes int64         `required:"" help:"Disk space that stays free."`
 }
 
 // Run is the engine until standard input, which the server holds open, ends.
 func (c *engineCommand) Run(env *environment) error {
 	err := server.RunEngine(env.ctx, server.EngineSettings{
-		DataDir: c.Data, Socket: c.Socket, Retention: c.Retention, MemoryBytes: c.MemoryBytes,
+		DataDir: c.Data, Socket: c.Socket, Retention: c.Retention, MemoryBytes: c.MemoryBytes, MinFreeBytes: c.MinFreeBytes,
 	}, env.stdin)
 	if err != nil {
 		return fmt.Errorf("log engine: %w", err)

@@ -57,6 +57,8 @@ var mayImport = map[string][]string{
 	// Adapters: they know the words and rules they serve.
 	"internal/store":              {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/oauth/clientdoc", "internal/oauth/spec", "internal/org", "internal/scim", "internal/telemetry"},
 	"internal/telemetry/victoria": {"internal/telemetry"},
+	"internal/telemetry/spool":    {"internal/telemetry"},
+	"internal/telemetry/disk":     {"internal/telemetry"},
 
 	// The whole.
 	"internal/server":          {"*"},

@@ -36,6 +36,9 @@ type Store struct {
 type Telemetry struct {
 	Retention time.Duration `help:"How long telemetry is kept; whole days." default:"720h" env:"ORIEL_TELEMETRY_RETENTION" placeholder:"TIME"`
 	Memory    string        `help:"Memory that the embedded engine may use for queries and caches." default:"512MiB" env:"ORIEL_TELEMETRY_MEMORY" placeholder:"SIZE"`
+	// An empty size is its default.
+	MinFreeDisk string `help:"New telemetry is refused while the disk has less free space." default:"1GiB" env:"ORIEL_TELEMETRY_MIN_FREE_DISK" placeholder:"SIZE"`
+	SpoolSize   string `help:"How much may wait on disk for each embedded engine; senders are told to wait beyond it." default:"2GiB" env:"ORIEL_TELEMETRY_SPOOL_SIZE" placeholder:"SIZE"`
 }
 
 // Server is what the server needs to know.
@@ -108,6 +111,9 @@ func (s *Server) Check() error {
 		errs = append(errs, err)
 	}
 	if _, err := s.EngineMemory(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := s.Telemetry.checkDisk(); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := s.Proxies(); err != nil {

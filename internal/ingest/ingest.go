@@ -3,10 +3,10 @@
 //
 // A request passes key check, size limits, a scan of its structure, decoding
 // and conversion, and is answered only after [telemetry.Writer] has accepted
-// its records: an answer of 200 promises as much as the Writer does, and a spool
-// that makes it survive a crash is put in as a Writer. The tenant always comes
-// from the ingest key, never from the request. Package ingest never reads telemetry back and decides nothing about
-// people. Log files are read by package logfile, below this one.
+// its records: an answer of 200 promises as much as the Writer does, and the
+// server's writes to a spool that survives a crash. The tenant always comes
+// from the ingest key, never from the request. Package ingest never reads
+// telemetry back and decides nothing about people. Log files are read by package logfile, below this one.
 package ingest
 
 import (
@@ -55,8 +55,8 @@ const (
 	defaultMaxInFlightBytes = 256 << 20
 	// bodyReadTimeout bounds how long a sender may take over its body.
 	bodyReadTimeout = 60 * time.Second
-	// retryAfterSeconds is what a sender is asked to wait after a 503.
-	retryAfterSeconds = "5"
+	// retryAfter is what a sender is asked to wait after a 503.
+	retryAfter = 5 * time.Second
 )
 
 // Limits on one row. The engine drops what exceeds its own silently, so these
@@ -86,6 +86,9 @@ type Config struct {
 	// Retention is the age at which the engine forgets; older records are
 	// rejected with a reason rather than dropped in silence.
 	Retention time.Duration
+	// Ready says why new data would be refused now, so that it is refused
+	// before it is read; nil is always ready.
+	Ready func() error
 	// Registerer takes the metrics; nil leaves them unregistered.
 	Registerer prometheus.Registerer
 	// MaxInFlightBytes bounds the memory for bodies of all requests together;
@@ -97,6 +100,7 @@ type Config struct {
 type Server struct {
 	keys        KeyChecker
 	writer      telemetry.Writer
+	ready       func() error
 	log         *slog.Logger
 	now         func() time.Time
 	retention   time.Duration
@@ -118,8 +122,11 @@ func New(c Config) (*Server, error) {
 	if c.MaxInFlightBytes <= 0 {
 		c.MaxInFlightBytes = defaultMaxInFlightBytes
 	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
 	return &Server{
-		keys: c.Keys, writer: c.Writer, log: c.Logger, now: c.Now, retention: c.Retention,
+		keys: c.Keys, writer: c.Writer, ready: c.Ready, log: c.Logger, now: c.Now, retention: c.Retention,
 		metrics: m, maxInFlight: c.MaxInFlightBytes,
 	}, nil
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
@@ -31,6 +33,8 @@ type failure struct {
 	code   codes.Code
 	public string
 	cause  error
+	// after is when to send again; 0 means the usual pause.
+	after time.Duration
 }
 
 func (f *failure) Error() string { return f.public }
@@ -40,9 +44,9 @@ func refuse(status int, code codes.Code, cause error, format string, args ...any
 }
 
 // Logs answers POST /v1/logs (OTLP specification 1.x, "OTLP/HTTP"). It answers
-// 200 after the engine has accepted the records, with the number of those
+// 200 after the writer has taken the records, with the number of those
 // rejected as partial success; 400, 401, 408, 413 and 415 where sending again is
-// no use, 503 with Retry-After where it is. Answers are in the request's
+// no use, 429 and 503 with Retry-After where it is. Answers are in the request's
 // content type, errors as google.rpc.Status.
 func (s *Server) Logs(w http.ResponseWriter, r *http.Request) {
 	contentType, body, f := s.logs(w, r)
@@ -69,6 +73,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) (contentType strin
 	if err != nil {
 		return contentType, nil, refuse(http.StatusUnsupportedMediaType, codes.InvalidArgument, nil,
 			"content type %q is not supported; send %s or %s", cut(r.Header.Get("Content-Type"), 100), typeProtobuf, typeJSON)
+	}
+
+	if err := s.ready(); err != nil {
+		return contentType, nil, notNow(err)
 	}
 
 	lease := s.newLease()
@@ -114,9 +122,20 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) (contentType strin
 
 func (s *Server) write(ctx context.Context, tenant telemetry.TenantID, records []telemetry.LogRecord) *failure {
 	err := s.writer.WriteLogs(ctx, tenant, records)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	return notNow(err)
+}
+
+// notNow answers what a writer failed with.
+func notNow(err error) *failure {
+	overload, ok := errors.AsType[*telemetry.OverloadError](err)
+	switch {
+	case ok:
+		f := refuse(http.StatusTooManyRequests, codes.ResourceExhausted, nil, "%s", overload.Reason)
+		f.after = overload.RetryAfter
+		return f
 	case errors.Is(err, telemetry.ErrUnavailable):
 		return refuse(http.StatusServiceUnavailable, codes.Unavailable, err, "storage is temporarily unavailable; send again later")
 	default:
@@ -210,7 +229,8 @@ func writeStatus(w http.ResponseWriter, contentType string, f *failure) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		h.Set("Retry-After", retryAfterSeconds)
+		// Whole seconds, and never 0: RFC 9110 §10.2.3.
+		h.Set("Retry-After", strconv.Itoa(max(1, int(cmp.Or(f.after, retryAfter).Seconds()))))
 	}
 	w.WriteHeader(f.status)
 	_, _ = w.Write(b)

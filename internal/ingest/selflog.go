@@ -330,7 +330,8 @@ func (q *selfQueue) run(ctx context.Context, w telemetry.Writer) {
 				q.report(ctx, err)
 			}
 			failing = true
-			if !errors.Is(err, telemetry.ErrUnavailable) {
+			_, full := errors.AsType[*telemetry.OverloadError](err)
+			if !full && !errors.Is(err, telemetry.ErrUnavailable) {
 				q.lose(len(batch)) // it would fail for ever and block the rest
 				pending = nil
 			}

@@ -9,14 +9,17 @@ import (
 
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/ingest/logfile"
+	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
 
 const (
-	// attachTimeout is how long an engine that runs may take to say so.
-	attachTimeout = 2 * time.Second
-	// engineStart is how long one that is started may take.
+	// engineStart is how long an engine that an import starts may take.
 	engineStart = 30 * time.Second
+	// engineFinish is how long it may take to hand over and write everything.
+	engineFinish = 2 * time.Minute
+	// importPause is waited at least where the server takes nothing now.
+	importPause = 200 * time.Millisecond
 )
 
 // ImportConfig is what an import needs.
@@ -30,50 +33,90 @@ type ImportConfig struct {
 	Files   []string
 }
 
-// Import brings log files into the telemetry store: through the engine of a
-// running server, or through one of its own where none runs.
+// Import brings log files into the telemetry store: through a running server,
+// or through an engine of its own where none runs. When it returns, what it
+// counts as stored is on disk and can be found.
 func Import(ctx context.Context, c ImportConfig) (sum logfile.Summary, err error) {
-	client, stop, err := openEngine(ctx, c)
+	out, err := openOutlet(ctx, c)
 	if err != nil {
 		return sum, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	c.Options.Writer, c.Options.Retention = client, c.Telemetry.Retention
+	defer func() { err = errors.Join(err, out.close()) }()
+	c.Options.Writer, c.Options.Retention = patientWriter{out.writer}, c.Telemetry.Retention
 	if sum, err = logfile.Import(ctx, c.Files, c.Options); err != nil {
 		return sum, err
 	}
 	// Let the next query find what was imported.
-	return sum, client.Flush(ctx)
+	return sum, out.flush(ctx)
 }
 
-// openEngine finds the engine of a running server, or starts one.
-func openEngine(ctx context.Context, c ImportConfig) (client *victoria.Client, stop func() error, err error) {
-	settings, err := engineSettings(&c.Store, &c.Telemetry)
+// An outlet is where an import writes to.
+type outlet struct {
+	writer telemetry.Writer
+	flush  func(context.Context) error
+	close  func() error
+}
+
+// openOutlet finds a running server, or opens the store.
+func openOutlet(ctx context.Context, c ImportConfig) (*outlet, error) {
+	server, ok, err := attach(ctx, &c.Store)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	client, err = victoria.Attach(settings.DataDir, settings.Retention)
+	if ok {
+		encoder, err := victoria.NewClient(victoria.ClientConfig{Socket: logsDir, Retention: c.Telemetry.Retention})
+		if err != nil {
+			return nil, fmt.Errorf("prepare the import: %w", err)
+		}
+		return &outlet{
+			writer: inletWriter{server, encoder}, flush: server.flush,
+			close: func() error { server.close(); return nil },
+		}, nil
+	}
+	store, err := openTelemetry(ctx, telemetryConfig{store: &c.Store, options: &c.Telemetry, command: c.Engine, log: c.Logger})
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the log engine: %w", err)
+		return nil, err
 	}
-	attach, cancel := context.WithTimeout(ctx, attachTimeout)
+	end := func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineFinish)
+		defer cancel()
+		return store.close(ctx)
+	}
+	start, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
-	if client.Ready(attach) == nil {
-		return client, func() error { client.Close(); return nil }, nil
+	if err := store.logs.supervisor.WaitReady(start); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the log engine: %w", err), end())
 	}
-	client.Close()
-	supervisor, client, err := superviseEngine(settings, c.Engine, c.Logger)
-	if err != nil {
-		return nil, nil, err
+	return &outlet{writer: store.logWriter(), flush: store.flush, close: end}, nil
+}
+
+// An inletWriter writes through a running server's spool.
+type inletWriter struct {
+	server  *inletClient
+	encoder *victoria.Client
+}
+
+// WriteLogs implements telemetry.Writer.
+func (w inletWriter) WriteLogs(ctx context.Context, tenant telemetry.TenantID, batch []telemetry.LogRecord) error {
+	return w.encoder.EncodeLogs(tenant, batch, func(payload []byte) error { return w.server.appendLogs(ctx, tenant, payload) })
+}
+
+// A patientWriter waits where it is asked to: a file can be read as slowly as
+// the store likes.
+type patientWriter struct{ telemetry.Writer }
+
+// WriteLogs implements telemetry.Writer.
+func (w patientWriter) WriteLogs(ctx context.Context, tenant telemetry.TenantID, batch []telemetry.LogRecord) error {
+	for {
+		err := w.Writer.WriteLogs(ctx, tenant, batch)
+		overload, ok := errors.AsType[*telemetry.OverloadError](err)
+		if !ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", overload, ctx.Err())
+		case <-time.After(max(importPause, overload.RetryAfter)):
+		}
 	}
-	stop = func() error {
-		client.Close()
-		return supervisor.Stop(context.WithoutCancel(ctx))
-	}
-	start, cancelStart := context.WithTimeout(ctx, engineStart)
-	defer cancelStart()
-	if err := supervisor.WaitReady(start); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("start the log engine: %w", err), stop())
-	}
-	return client, stop, nil
 }

@@ -30,12 +30,14 @@ type readiness struct {
 	Store  string `json:"store"`
 	Access string `json:"access"`
 	Logs   string `json:"logs"`
+	// Ingest says why new telemetry is refused: a full spool or disk.
+	Ingest string `json:"ingest"`
 }
 
 // readyz says whether everything works. While the engine restarts, sign-in
 // and tokens go on working, but the server is not ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	ready, status := readiness{"ok", "ok", "ok"}, http.StatusOK
+	ready, status := readiness{"ok", "ok", "ok", "ok"}, http.StatusOK
 	if _, err := s.db.HasOwner(r.Context()); err != nil {
 		s.log.WarnContext(r.Context(), "store not ready", "err", err)
 		ready.Store, status = "the store does not answer", http.StatusServiceUnavailable
@@ -43,8 +45,12 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := s.gate.Current(); err != nil {
 		ready.Access, status = err.Error(), http.StatusServiceUnavailable
 	}
-	if ok, reason := s.engine.Ready(); !ok {
-		ready.Logs, status = reason, http.StatusServiceUnavailable
+	engine, spool := s.telemetry.logs.ready()
+	if engine != "" {
+		ready.Logs, status = engine, http.StatusServiceUnavailable
+	}
+	if spool != "" {
+		ready.Ingest, status = spool, http.StatusServiceUnavailable
 	}
 	if err := web.WriteJSON(w, status, ready); err != nil {
 		s.log.DebugContext(r.Context(), "write readiness", "err", err)

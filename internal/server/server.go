@@ -43,7 +43,6 @@ import (
 // Names inside the data directory.
 const (
 	storeFile = "oriel.db"
-	logsDir   = "telemetry/logs"
 )
 
 // otlpLogsPath is where OTLP exporters send logs (OTLP specification,
@@ -107,8 +106,8 @@ type Server struct {
 	gate      *access.Gate
 	desk      *login.Desk
 	self      *ingest.SelfHandler
-	engine    *victoria.Supervisor
-	logs      *victoria.Client
+	telemetry *telemetryStore
+	inlet     net.Listener
 	routes    []web.Route
 }
 
@@ -139,7 +138,7 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.openState(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.startEngine(); err != nil {
+	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.mount(); err != nil {
@@ -243,13 +242,13 @@ func (s *Server) mount() error {
 	}
 	con, err := console.New(console.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.logs,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs.client,
 	})
 	if err != nil {
 		return err
 	}
 	set, err := tools.NewSet(tools.Config{
-		Logs: s.logs, CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+		Logs: s.telemetry.logs.client, CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
 	})
 	if err != nil {
 		return err
@@ -268,7 +267,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.logs, Logger: s.log, Now: s.Now,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Ready: s.telemetry.logs.spool.Ready, Logger: s.log, Now: s.Now,
 		Retention: s.Settings.Telemetry.Retention, Registerer: s.registry,
 	})
 	if err != nil {
@@ -308,9 +307,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopServing()
 	var background errgroup.Group
 	background.Go(func() error { s.gate.Run(serving); return nil })
-	background.Go(func() error { s.self.Run(serving, s.logs); return nil })
+	background.Go(func() error { s.self.Run(serving, s.telemetry.logWriter()); return nil })
 	background.Go(func() error { s.sweep(serving); return nil })
 	background.Go(func() error { s.followSelfTeam(serving); return nil })
+
+	commands := s.telemetry.inlet()
+	background.Go(func() error { return serveInlet(serving, commands, s.inlet) })
 
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
@@ -349,11 +351,13 @@ func (s *Server) close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	if s.engine != nil {
-		errs = append(errs, s.engine.Stop(ctx))
+	if s.inlet != nil {
+		if err := s.inlet.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
-	if s.logs != nil {
-		s.logs.Close()
+	if s.telemetry != nil {
+		errs = append(errs, s.telemetry.close(ctx))
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())

@@ -37,7 +37,13 @@ func TestOperations(t *testing.T) {
 	res := s.Do(http.MethodGet, "/readyz", "")
 	var parts map[string]string
 	s.Must(res.JSON(&parts))
-	if len(parts) != 3 || parts["store"] != "ok" || parts["access"] != "ok" || parts["logs"] != "ok" {
+	for _, part := range []string{"store", "access", "logs", "ingest"} {
+		if parts[part] != "ok" {
+			t.Errorf("readyz: %s is %q", part, parts[part])
+		}
+		delete(parts, part)
+	}
+	if len(parts) != 0 {
 		t.Errorf("readyz: %s", res.Body)
 	}
 	s.Browser().Get("/login")

@@ -89,7 +89,7 @@ type Logs interface {
 type Writer interface {
 	// WriteLogs stores the records for the tenant and returns when the engine
 	// has accepted all of them. Errors: *RejectedError where some records can
-	// never be stored and all others were; ErrUnavailable, or the context's
+	// never be stored and all others were; *OverloadError; ErrUnavailable, or the context's
 	// error, after which some of the batch may have been stored.
 	WriteLogs(ctx context.Context, tenant TenantID, batch []LogRecord) error
 }

@@ -8,14 +8,13 @@ package testkit
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -44,21 +43,11 @@ func Main(m *testing.M) {
 }
 
 func runEngine(args string) error {
-	list := filepath.SplitList(args)
-	if len(list) != 4 {
-		return fmt.Errorf("%q is not four settings", args)
+	var settings server.EngineSettings
+	if err := json.Unmarshal([]byte(args), &settings); err != nil {
+		return fmt.Errorf("read the engine's settings: %w", err)
 	}
-	retention, err := time.ParseDuration(list[2])
-	if err != nil {
-		return err
-	}
-	memory, err := strconv.ParseInt(list[3], 10, 64)
-	if err != nil {
-		return err
-	}
-	return server.RunEngine(context.Background(), server.EngineSettings{
-		DataDir: list[0], Socket: list[1], Retention: retention, MemoryBytes: memory,
-	}, os.Stdin)
+	return server.RunEngine(context.Background(), settings, os.Stdin)
 }
 
 // withoutEngine is set before any test runs.
@@ -76,8 +65,11 @@ func engineProcess(ctx context.Context, s server.EngineSettings) *exec.Cmd {
 		return exec.CommandContext(ctx, "cat") // until its input ends, as the engine
 	}
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	sep := string(filepath.ListSeparator)
-	cmd.Env = append(os.Environ(), engineVariable+"="+s.DataDir+sep+s.Socket+sep+s.Retention.String()+sep+strconv.FormatInt(s.MemoryBytes, 10))
+	args, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // it is a struct of numbers and texts
+	}
+	cmd.Env = append(os.Environ(), engineVariable+"="+string(args))
 	return cmd
 }
 

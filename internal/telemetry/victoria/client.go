@@ -106,6 +106,15 @@ func (c *Client) Ready(ctx context.Context) error {
 	return discard(resp)
 }
 
+// Instance returns which run of the engine answers, see Deliver.
+func (c *Client) Instance(ctx context.Context) (string, error) {
+	resp, err := c.do(ctx, http.MethodGet, pathHealth, 0, "", nil)
+	if err != nil {
+		return "", err
+	}
+	return resp.Header.Get(instanceHeader), discard(resp)
+}
+
 // Flush makes every row written before it searchable, which else takes about
 // a second. It does not make rows durable.
 func (c *Client) Flush(ctx context.Context) error {

@@ -13,6 +13,7 @@ package victoria
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -42,6 +43,11 @@ const (
 	DefaultMinFreeBytes  = 512 << 20
 	DefaultFlushInterval = time.Second
 	DefaultQueryTimeout  = 30 * time.Second
+
+	// WrittenAfter is how long after a Flush an engine with the default
+	// FlushInterval has surely written everything to disk: three times what
+	// was ever measured.
+	WrittenAfter = 10 * time.Second
 
 	// FutureRetention is how far ahead of the clock a record may lie.
 	FutureRetention = 48 * time.Hour
@@ -170,7 +176,7 @@ func RunEngine(ctx context.Context, cfg EngineConfig) (err error) {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
 	server := &http.Server{
-		Handler:           http.HandlerFunc(serveEngine),
+		Handler:           serveEngine(rand.Text()),
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		// The engine writes errors after its header, which net/http reports.
@@ -234,11 +240,22 @@ const (
 	pathFlush  = "/internal/force_flush"
 	pathInsert = "/insert/native"
 	pathQuery  = "/select/logsql/query"
+
+	// instanceHeader of every answer names this run of the engine: what an
+	// earlier one has not written to disk is lost.
+	instanceHeader = "Oriel-Engine-Instance"
 )
 
 // serveEngine passes on what Oriel uses and nothing else: the engine has
 // doors that delete or list across tenants.
-func serveEngine(w http.ResponseWriter, r *http.Request) {
+func serveEngine(instance string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(instanceHeader, instance)
+		serveRequest(w, r)
+	}
+}
+
+func serveRequest(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		// net/http would go on after a panic; the engine's locks and buffers
 		// may be in any state, so the supervisor starts a new process instead.

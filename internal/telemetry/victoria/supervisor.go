@@ -35,6 +35,8 @@ type SupervisorConfig struct {
 	Command func(ctx context.Context) *exec.Cmd
 	// Socket is where the child listens.
 	Socket string
+	// Name is what the engine is called in messages; empty is "log engine".
+	Name string
 	// Logger gets the child's lines and what happens to it.
 	Logger *slog.Logger
 }
@@ -51,10 +53,12 @@ type Supervisor struct {
 	kill     context.CancelFunc
 	stopped  chan struct{}
 
-	mu     sync.Mutex // guards ready, reason, pid
+	mu     sync.Mutex // guards the rest
 	ready  bool
 	reason string
 	pid    int
+	starts int
+	clean  bool // the last child left without an error
 }
 
 // Supervise starts the engine and returns at once: Ready says when it is up.
@@ -67,7 +71,10 @@ func Supervise(cfg SupervisorConfig) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Supervisor{cfg: cfg, client: client, stopped: make(chan struct{}), reason: "the log engine is starting"}
+	if cfg.Name == "" {
+		cfg.Name = "log engine"
+	}
+	s := &Supervisor{cfg: cfg, client: client, stopped: make(chan struct{}), reason: "the " + cfg.Name + " is starting"}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.killing, s.kill = context.WithCancel(context.Background())
 	go s.run()
@@ -88,6 +95,14 @@ func (s *Supervisor) PID() int {
 	return s.pid
 }
 
+// Starts returns how many children there have been, and whether the last one
+// has left in good order: then it has written everything to disk.
+func (s *Supervisor) Starts() (n int, clean bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starts, s.clean
+}
+
 // WaitReady returns when the engine answers, or with ctx's error.
 func (s *Supervisor) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(readyPoll)
@@ -101,7 +116,7 @@ func (s *Supervisor) WaitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", reason, ctx.Err())
 		case <-s.stopped:
-			return errors.New("the log engine was stopped")
+			return errors.New("the " + s.cfg.Name + " was stopped")
 		case <-tick.C:
 		}
 	}
@@ -121,7 +136,7 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	case <-grace.Done():
 		s.kill()
 		<-s.stopped
-		return fmt.Errorf("the log engine was killed because it did not stop: %w", grace.Err())
+		return fmt.Errorf("the %s was killed because it did not stop: %w", s.cfg.Name, grace.Err())
 	}
 }
 
@@ -138,14 +153,14 @@ func (s *Supervisor) run() {
 		started := time.Now()
 		err := s.runOnce()
 		if s.stopping.Err() != nil {
-			s.set(false, 0, "the log engine is stopped")
+			s.set(false, 0, "the "+s.cfg.Name+" is stopped")
 			return
 		}
 		if time.Since(started) >= healthyAfter {
 			backoff = minBackoff
 		}
-		s.set(false, 0, "the log engine ended and is being restarted")
-		s.cfg.Logger.Error("the log engine ended, restarting it", "error", err, "in", backoff)
+		s.set(false, 0, "the "+s.cfg.Name+" ended and is being restarted")
+		s.cfg.Logger.Error("the "+s.cfg.Name+" ended, restarting it", "error", err, "in", backoff)
 		select {
 		case <-s.stopping.Done():
 		case <-time.After(backoff):
@@ -163,13 +178,16 @@ func (s *Supervisor) runOnce() error {
 		return fmt.Errorf("connect to the engine: %w", err)
 	}
 	defer stdin.Close()
-	lines := &lineLogger{logger: s.cfg.Logger}
+	lines := &lineLogger{logger: s.cfg.Logger, name: s.cfg.Name}
 	defer lines.flush()
 	cmd.Stderr = lines
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the engine: %w", err)
 	}
-	s.set(false, cmd.Process.Pid, "the log engine is starting")
+	s.mu.Lock()
+	s.starts, s.clean = s.starts+1, false
+	s.mu.Unlock()
+	s.set(false, cmd.Process.Pid, "the "+s.cfg.Name+" is starting")
 
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
@@ -191,6 +209,9 @@ func (s *Supervisor) runOnce() error {
 	err = cmd.Wait()
 	close(ended)
 	wg.Wait()
+	s.mu.Lock()
+	s.clean = err == nil
+	s.mu.Unlock()
 	if err == nil {
 		err = errors.New("it left by itself")
 	}
@@ -206,7 +227,7 @@ func (s *Supervisor) awaitReady(ended <-chan struct{}, pid int) {
 		cancel()
 		if err == nil {
 			s.set(true, pid, "")
-			s.cfg.Logger.Info("the log engine is ready", "pid", pid)
+			s.cfg.Logger.Info("the "+s.cfg.Name+" is ready", "pid", pid)
 			return
 		}
 		select {
@@ -222,6 +243,7 @@ func (s *Supervisor) awaitReady(ended <-chan struct{}, pid int) {
 // lineLogger sends the lines written to it to a log, each cut short.
 type lineLogger struct {
 	logger *slog.Logger
+	name   string
 	line   []byte // what of the unfinished line will be logged
 }
 
@@ -245,7 +267,7 @@ func (l *lineLogger) flush() {
 			// Its libraries' remarks about the machine at each start.
 			level = slog.LevelDebug
 		}
-		l.logger.Log(context.Background(), level, "log engine: "+string(bytes.ToValidUTF8(l.line, []byte("?"))))
+		l.logger.Log(context.Background(), level, l.name+": "+string(bytes.ToValidUTF8(l.line, []byte("?"))))
 	}
 	l.line = l.line[:0]
 }

@@ -31,8 +31,8 @@ const (
 	// request: above 2,000 in one block the engine drops the rest of it.
 	maxStreamNames = 500
 
-	// maxInsertBytes is when a request is sent; the engine takes 64 MiB.
-	maxInsertBytes = 8 << 20
+	// maxInsertBytes is when rows are sent; the engine takes 64 MiB.
+	maxInsertBytes = 4 << 20
 )
 
 // insertVersion is of the engine's native insert format.
@@ -60,37 +60,48 @@ func isStreamField(name string) bool {
 // telemetry.AttributePrefix where that name is reserved, taken, or could pass
 // for a resource's.
 func (c *Client) WriteLogs(ctx context.Context, tenant telemetry.TenantID, batch []telemetry.LogRecord) error {
-	if tenant == 0 {
-		return errors.New("write logs: tenant 0 is nobody's")
+	return c.EncodeLogs(tenant, batch, func(payload []byte) error {
+		_, err := c.Deliver(ctx, tenant, payload)
+		return err
+	})
+}
+
+// EncodeLogs calls send with payloads for Deliver that hold the records, each
+// a few MiB, and returns its first error. send must not keep its argument.
+// What can never be stored is left out and returned as
+// *telemetry.RejectedError, see WriteLogs.
+func (c *Client) EncodeLogs(tenant telemetry.TenantID, batch []telemetry.LogRecord, send func(payload []byte) error) error {
+	w, err := c.newRowWriter(tenant)
+	if err != nil {
+		return fmt.Errorf("write logs: %w", err)
 	}
-	w := rowWriter{tenant: logstorage.TenantID{AccountID: uint32(tenant)}, taken: make(map[string]bool), names: make(map[string]map[string]bool)}
 	now := c.now()
-	var rejected []telemetry.RejectedRecord
-	for i := range batch {
+	return w.each(len(batch), send, func(i int) string {
 		if reason := c.checkTime(now, batch[i].Time); reason != "" {
-			rejected = append(rejected, telemetry.RejectedRecord{Index: i, Reason: reason})
-			continue
+			return reason
 		}
-		if reason := w.add(&batch[i]); reason != "" {
-			rejected = append(rejected, telemetry.RejectedRecord{Index: i, Reason: reason})
-			continue
-		}
-		if len(w.body) >= maxInsertBytes {
-			if err := c.insert(ctx, tenant, w.body); err != nil {
-				return err
-			}
-			w.body = w.body[:0]
-		}
+		return w.add(&batch[i])
+	})
+}
+
+// Deliver stores an encoded payload, or several joined together, and returns
+// when the engine has it in memory. instance tells one run of an engine from
+// the next; it is empty for an engine that is not ours. Errors: telemetry.ErrRefused
+// where the engine can never take it, the context's, or
+// telemetry.ErrUnavailable.
+func (c *Client) Deliver(ctx context.Context, tenant telemetry.TenantID, payload []byte) (instance string, err error) {
+	resp, err := c.do(ctx, http.MethodPost, pathInsert+"?version="+insertVersion, tenant, "application/octet-stream", payload)
+	if err != nil {
+		return "", fmt.Errorf("write rows: %w", err)
 	}
-	if len(w.body) > 0 {
-		if err := c.insert(ctx, tenant, w.body); err != nil {
-			return err
-		}
+	if resp.StatusCode == http.StatusBadRequest {
+		_ = discard(resp) // what it says may quote rows
+		return "", fmt.Errorf("write rows: %w", telemetry.ErrRefused)
 	}
-	if len(rejected) > 0 {
-		return &telemetry.RejectedError{Records: rejected}
+	if err := discard(resp); err != nil {
+		return "", fmt.Errorf("write rows: %w", err)
 	}
-	return nil
+	return resp.Header.Get(instanceHeader), nil
 }
 
 func (c *Client) checkTime(now, t time.Time) string {
@@ -107,17 +118,6 @@ func (c *Client) checkTime(now, t time.Time) string {
 	return ""
 }
 
-func (c *Client) insert(ctx context.Context, tenant telemetry.TenantID, body []byte) error {
-	resp, err := c.do(ctx, http.MethodPost, pathInsert+"?version="+insertVersion, tenant, "application/octet-stream", body)
-	if err != nil {
-		return fmt.Errorf("write logs: %w", err)
-	}
-	if err := discard(resp); err != nil {
-		return fmt.Errorf("write logs: %w", err)
-	}
-	return nil
-}
-
 // A rowWriter writes records in the engine's native insert format.
 type rowWriter struct {
 	tenant logstorage.TenantID
@@ -127,6 +127,43 @@ type rowWriter struct {
 	// names holds, per stream, the field names of this batch.
 	names map[string]map[string]bool
 	row   logstorage.InsertRow
+}
+
+func (c *Client) newRowWriter(tenant telemetry.TenantID) (*rowWriter, error) {
+	if tenant == 0 {
+		return nil, errors.New("tenant 0 is nobody's")
+	}
+	return &rowWriter{
+		tenant: logstorage.TenantID{AccountID: uint32(tenant)},
+		taken:  make(map[string]bool), names: make(map[string]map[string]bool),
+	}, nil
+}
+
+// each appends n records with add, which says why one cannot be stored, and
+// sends the rows in pieces.
+func (w *rowWriter) each(n int, send func([]byte) error, add func(i int) (reason string)) error {
+	var rejected []telemetry.RejectedRecord
+	for i := range n {
+		if reason := add(i); reason != "" {
+			rejected = append(rejected, telemetry.RejectedRecord{Index: i, Reason: reason})
+			continue
+		}
+		if len(w.body) >= maxInsertBytes {
+			if err := send(w.body); err != nil {
+				return err
+			}
+			w.body = w.body[:0]
+		}
+	}
+	if len(w.body) > 0 {
+		if err := send(w.body); err != nil {
+			return err
+		}
+	}
+	if len(rejected) > 0 {
+		return &telemetry.RejectedError{Records: rejected}
+	}
+	return nil
 }
 
 // add appends the record, or returns why it cannot be stored.

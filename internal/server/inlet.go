@@ -1,0 +1,163 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/telemetry/spool"
+	"github.com/orielhq/oriel/internal/telemetry/victoria"
+)
+
+// The inlet is how commands reach the telemetry of a running server: HTTP on
+// a unix socket in a folder that only this user can open, which is its only
+// guard. It takes payloads that are encoded already.
+const (
+	inletDir = "telemetry/server"
+
+	inletPing  = "/ping"
+	inletLogs  = "/logs"
+	inletFlush = "/flush"
+
+	// maxInletBytes bounds one payload.
+	maxInletBytes = 64 << 20
+	// attachTimeout is how long a server that runs may take to say so.
+	attachTimeout = 2 * time.Second
+)
+
+// listenInlet opens the inlet. The spool's lock says that no other server is
+// behind the socket that may be left.
+func listenInlet(c *config.Store) (net.Listener, error) {
+	path, err := victoria.SocketPath(c.Path(inletDir))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the stale socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("protect the socket for commands: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// inlet returns what answers commands.
+func (t *telemetryStore) inlet() *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+inletPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("POST "+inletLogs, func(w http.ResponseWriter, r *http.Request) {
+		tenant, err := strconv.ParseUint(r.URL.Query().Get("tenant"), 10, 32)
+		if err != nil {
+			http.Error(w, "tenant must be a number", http.StatusBadRequest)
+			return
+		}
+		payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInletBytes))
+		if err == nil {
+			err = t.logs.spool.Append(r.Context(), spool.Record{Tenant: telemetry.TenantID(tenant), Payload: payload})
+		}
+		answerInlet(w, err)
+	})
+	mux.HandleFunc("POST "+inletFlush, func(w http.ResponseWriter, r *http.Request) { answerInlet(w, t.flush(r.Context())) })
+	return &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+}
+
+// serveInlet answers commands until ctx is done.
+func serveInlet(ctx context.Context, server *http.Server, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("answer commands: %w", err)
+	}
+	return nil
+}
+
+// flush makes what was written before it visible to queries.
+func (t *telemetryStore) flush(ctx context.Context) error {
+	if err := t.logs.spool.Drain(ctx); err != nil {
+		return err
+	}
+	return t.logs.client.Flush(ctx)
+}
+
+func answerInlet(w http.ResponseWriter, err error) {
+	if o, ok := errors.AsType[*telemetry.OverloadError](err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(o.RetryAfter.Seconds())))
+		http.Error(w, o.Reason, http.StatusTooManyRequests)
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// An inletClient speaks to the inlet of a running server.
+type inletClient struct{ http *http.Client }
+
+// attach returns a client of the server that runs over the data directory; ok
+// is false where none does.
+func attach(ctx context.Context, c *config.Store) (client *inletClient, ok bool, err error) {
+	path, err := victoria.FindSocket(c.Path(inletDir))
+	if err != nil {
+		return nil, false, fmt.Errorf("find the server: %w", err)
+	}
+	var dialer net.Dialer
+	client = &inletClient{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) },
+	}}}
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	if client.ask(ctx, http.MethodGet, inletPing, nil) != nil {
+		client.close()
+		return nil, false, nil
+	}
+	return client, true, nil
+}
+
+func (i *inletClient) close() { i.http.CloseIdleConnections() }
+
+func (i *inletClient) flush(ctx context.Context) error {
+	return i.ask(ctx, http.MethodPost, inletFlush, nil)
+}
+
+func (i *inletClient) appendLogs(ctx context.Context, tenant telemetry.TenantID, payload []byte) error {
+	return i.ask(ctx, http.MethodPost, inletLogs+"?tenant="+strconv.FormatUint(uint64(tenant), 10), payload)
+}
+
+func (i *inletClient) ask(ctx context.Context, method, path string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://server"+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("ask the server: %w", err)
+	}
+	resp, err := i.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the server: %w", errors.Join(telemetry.ErrUnavailable, err))
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask the server: %w", errors.Join(telemetry.ErrUnavailable, err))
+	case resp.StatusCode == http.StatusTooManyRequests:
+		after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return &telemetry.OverloadError{Reason: strings.TrimSpace(string(text)), RetryAfter: time.Duration(after) * time.Second}
+	case resp.StatusCode/100 != 2:
+		return fmt.Errorf("ask the server: %w: %s", telemetry.ErrUnavailable, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
