@@ -44,6 +44,9 @@ type accountAction struct {
 	title, what, button, done string
 	// sessions and connections say what ends.
 	sessions, connections bool
+	// proven asks the owner to have signed in just now: whoever finds an open
+	// browser must not be able to make its rights last.
+	proven bool
 }
 
 var (
@@ -59,7 +62,7 @@ var (
 			what: "They cannot sign in until an owner enables them again. Teams and roles stay as they are; connections have to be made anew.",
 		},
 		{
-			path: "owner", change: org.MakeOwner, title: "Make %s an owner?", button: "Make owner", done: "%s is an owner now.",
+			path: "owner", change: org.MakeOwner, proven: true, title: "Make %s an owner?", button: "Make owner", done: "%s is an owner now.",
 			what: "Owners administer the whole organization: people, teams, roles, policies and integrations. They see a team's telemetry only as a member of it.",
 		},
 		{
@@ -278,11 +281,24 @@ func (c *Console) lastOwner(ctx context.Context, p org.Person) (bool, error) {
 	return !slices.ContainsFunc(people, func(q org.Person) bool { return q.Owner && q.Active() && q.ID != p.ID }), nil
 }
 
+// justProven is proven for an owner at the page of somebody.
+func (c *Console) justProven(w http.ResponseWriter, r *http.Request, s login.Session, p org.Person) (bool, error) {
+	factors, err := c.Desk.Factors.List(r.Context(), s.Person.ID)
+	if err != nil {
+		return false, err
+	}
+	return c.proven(w, r, s, factors, personPath(p)), nil
+}
+
 // newLink shows a new link for choosing a password: an invitation for those who
-// have none yet.
+// have none yet. It opens an account, perhaps the owner's own, so it is for
+// owners who have just proved who they are.
 func (c *Console) newLink(w http.ResponseWriter, r *http.Request, s login.Session) error {
 	p, err := c.accountOf(r)
 	if err != nil {
+		return err
+	}
+	if ok, err := c.justProven(w, r, s, p); !ok || err != nil {
 		return err
 	}
 	has, err := c.Desk.HasPassword(r.Context(), p.ID)
@@ -346,6 +362,11 @@ func (c *Console) doAccount(a accountAction) handler {
 		p, err := c.accountOf(r)
 		if err != nil {
 			return err
+		}
+		if a.proven {
+			if ok, err := c.justProven(w, r, s, p); !ok || err != nil {
+				return err
+			}
 		}
 		by := c.actor(s, r)
 		if a.change == 0 {

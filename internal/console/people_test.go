@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
@@ -137,4 +138,28 @@ func TestChangeAccounts(t *testing.T) {
 	b.get("/people").expectNot(t, "Nightly")
 	b.get("/people/"+string(service.ID)).expect(t, 404)
 	b.post("/people/"+string(service.ID)+"/owner").expect(t, 404)
+}
+
+// Whoever finds an owner's browser open cannot make its rights last: neither by
+// a link for the owner's own account nor by another owner.
+func TestOpenBrowserMakesNoLinksAndNoOwners(t *testing.T) {
+	h := newHouse(t)
+	grace, ada := h.addPerson("Grace", true), h.addPerson("Ada", false)
+	b := h.browser(grace)
+	h.now = h.now.Add(16 * time.Minute)
+	for _, path := range []string{"/people/" + string(grace.ID) + "/link", "/people/" + string(ada.ID) + "/link", "/people/" + string(ada.ID) + "/owner"} {
+		a := b.post(path)
+		a.expect(t, 303)
+		if to := a.Header.Get("Location"); !strings.HasPrefix(to, "/login?step=") {
+			t.Errorf("%s leads to %q", path, to)
+		}
+		a.expectNot(t, "token=")
+	}
+	if p, err := h.directory.Person(t.Context(), ada.ID); err != nil || p.Owner {
+		t.Error("an owner was made", err)
+	}
+	a := b.post("/people/" + string(ada.ID) + "/owner")
+	_, step, _ := strings.Cut(a.Header.Get("Location"), "step=")
+	b.post("/login", "step", step, "email", grace.Email, "password", password).expect(t, 303)
+	b.follow(b.post("/people/"+string(ada.ID)+"/owner")).expect(t, 200, "Ada is an owner now")
 }

@@ -103,12 +103,17 @@ func needed(demanded org.MFA, all []mfa.Factor, f mfa.Factor) bool {
 // mayChange says whether somebody has just proved who they are, with a factor
 // if they have one. Where not, they are asked to, and it returns false.
 func (c *Console) mayChange(w http.ResponseWriter, r *http.Request, s login.Session, factors []mfa.Factor) bool {
+	return c.proven(w, r, s, factors, securityPath)
+}
+
+// proven is mayChange for a page that is come back to.
+func (c *Console) proven(w http.ResponseWriter, r *http.Request, s login.Session, factors []mfa.Factor, back string) bool {
 	var to string
 	switch {
 	case len(factors) > 0 && !org.MFARequired.MetBy(s.AMR):
-		to = c.Desk.StepUpURL(securityPath, org.MFARequired)
+		to = c.Desk.StepUpURL(back, org.MFARequired)
 	case !c.Desk.Fresh(s):
-		to = c.Desk.SignInURL(securityPath, login.SignInOptions{Reauthenticate: true, LoginHint: s.Person.Email})
+		to = c.Desk.SignInURL(back, login.SignInOptions{Reauthenticate: true, LoginHint: s.Person.Email})
 	default:
 		return true
 	}
