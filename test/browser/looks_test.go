@@ -64,7 +64,7 @@ func TestOwnerLooks(t *testing.T) {
 	b.Write("Data scope (optional)", "service.name = ")
 	b.Press("Create role")
 	b.ExpectText("at character 16")
-	b.Accessible(t, "role with a mistake")
+	b.Look(t, "role-mistake")
 	b.Write("Data scope (optional)", "service.name = checkout")
 	b.Fill("Longest look-back (optional)", "7d")
 	// What was sent can be found after about a second.
@@ -76,9 +76,9 @@ func TestOwnerLooks(t *testing.T) {
 	b.Press("Create role")
 	b.Accessible(t, "roles of a team")
 	b.Open(o.URL + "/teams/web-shop/access")
-	b.Accessible(t, "access")
+	b.Look(t, "access")
 	b.Open(o.URL + "/roles")
-	b.Accessible(t, "roles")
+	b.Look(t, "roles")
 
 	b.Open(o.URL + "/groups")
 	b.Fill("Group name", "On call")
@@ -88,7 +88,7 @@ func TestOwnerLooks(t *testing.T) {
 	b.Follow("Web Shop")
 	b.Choose("operator")
 	b.Press("Save roles")
-	b.Accessible(t, "group")
+	b.Look(t, "group")
 	see("/groups", "Groups", "groups")
 	see("/providers", "Identity providers", "providers")
 	see("/policies", "Policies", "policies")
@@ -97,7 +97,7 @@ func TestOwnerLooks(t *testing.T) {
 
 	b.Open(o.URL + "/security")
 	b.Follow("Add an authenticator app")
-	b.Accessible(t, "authenticator app")
+	b.Look(t, "authenticator-app")
 	secret := regexp.MustCompile(`Key:\s*((?:[A-Z2-7]{4} ?){8})`).FindStringSubmatch(b.Text())
 	if secret == nil {
 		t.Fatalf("no key on the page:\n%s", b.Text())
@@ -105,7 +105,7 @@ func TestOwnerLooks(t *testing.T) {
 	b.Fill("Name", "Telephone")
 	b.Fill("Code", codeOf(t, secret[1], time.Now()))
 	b.Press("Confirm")
-	b.Accessible(t, "recovery codes")
+	b.Look(t, "recovery-codes")
 	see("/security", "Security", "security")
 	b.Open(o.URL + "/audit")
 	b.Accessible(t, "everything in the audit")
