@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"io"
 	"net/http"
 	"net/url"
@@ -81,7 +82,7 @@ func (c *Console) auditLog(w http.ResponseWriter, r *http.Request, s login.Sessi
 	again := auditQuery(q)
 	page := web.AuditPage{
 		Account: account(s), Text: q.Get("text"), Email: q.Get("email"), From: q.Get("from"), To: q.Get("to"),
-		Errors: errs, Query: again.Encode(), Filtered: len(again) > 0,
+		Errors: errs, Query: template.URL(again.Encode()), Filtered: len(again) > 0,
 	}
 	if len(errs) > 0 {
 		return c.Site.Render(w, http.StatusUnprocessableEntity, page)

@@ -1,6 +1,9 @@
 package web
 
-import "time"
+import (
+	"html/template"
+	"time"
+)
 
 // AuditPage shows the audit log, the newest first.
 type AuditPage struct {
@@ -10,8 +13,9 @@ type AuditPage struct {
 	// Errors are by the name of the field.
 	Errors  map[string]string
 	Entries []AuditEntry
-	// Query is what was asked for, as a query without the question mark.
-	Query string
+	// Query is what was asked for, encoded as a query without the question
+	// mark.
+	Query template.URL
 	// Older is the address of the next page, "" where there is none.
 	Older string
 	// Filtered says that not everything was asked for.

@@ -62,7 +62,7 @@ func TestFirstStart(t *testing.T) {
 	if status := b.Open(link); status != http.StatusOK {
 		t.Fatalf("the owner link answers %d", status)
 	}
-	b.Screenshot("owner")
+	b.Look(t, "owner")
 	b.Fill("Name", name)
 	b.Fill("Email", email)
 	b.Fill("Password", "short")
@@ -76,7 +76,7 @@ func TestFirstStart(t *testing.T) {
 	for _, words := range []string{"Web Shop", "web-shop", o.MCPURL(), "Cursor", "VS Code", "Claude Code", "claude mcp add"} {
 		b.ExpectText(words)
 	}
-	b.Screenshot("start")
+	b.Look(t, "start")
 	b.Follow("Connections")
 	b.ExpectHeading("Connections")
 	b.ExpectText("Nothing is connected")
@@ -103,7 +103,7 @@ func TestSignIn(t *testing.T) {
 
 	b.Open(o.URL + "/connections")
 	b.ExpectHeading("Sign in")
-	b.Screenshot("sign-in")
+	b.Look(t, "sign-in")
 	b.Fill("Email", email)
 	b.Fill("Password", "three lamps behind a door")
 	b.Press("Sign in")
@@ -226,7 +226,7 @@ func TestCase042_TeamResourceFixesTeam(t *testing.T) {
 	}
 	b.Open(o.URL + "/connections")
 	b.ExpectText("Claude Code")
-	b.Screenshot("connections")
+	b.Look(t, "connections")
 }
 
 // TestCase041_PrivateUseScheme: no policy of the page may hold back the
@@ -245,12 +245,12 @@ func TestCase041_PrivateUseScheme(t *testing.T) {
 			b.SignIn(email)
 			if button != "Deny" {
 				b.Choose("Web Shop")
-				b.Screenshot("consent")
+				b.Look(t, "consent")
 			}
 			b.Press(button)
 			b.ExpectHeading("Returning to Cursor")
 			if button != "Deny" {
-				b.Screenshot("return")
+				b.Look(t, "return")
 			}
 			testenv.Within(t, testenv.ShortWait, "the page goes on to the app", func() error {
 				return wentTo(b, redirect+"?")
@@ -307,7 +307,7 @@ func TestCase062_DevicePage(t *testing.T) {
 	b.Open(o.URL + "/device")
 	b.SignIn(email)
 	b.ExpectHeading("Connect a device")
-	b.Screenshot("device")
+	b.Look(t, "device")
 	b.Fill("Code", "bbbb bbbb")
 	b.Press("Continue")
 	b.ExpectText("No device is waiting for this code")
@@ -315,11 +315,11 @@ func TestCase062_DevicePage(t *testing.T) {
 	b.Open(d.Complete)
 	b.ExpectText(d.UserCode)
 	b.ExpectText("Compare the code")
-	b.Screenshot("device-compare")
+	b.Look(t, "device-compare")
 	b.Press("My device shows this code")
 	b.ExpectHeading("Build server")
 	b.ExpectText(d.UserCode)
-	b.Screenshot("device-consent")
+	b.Look(t, "device-consent")
 	b.Choose("Payments")
 	b.Press("Allow access")
 	b.ExpectHeading("Your device is connected")

@@ -39,7 +39,7 @@ func TestAdministerATeam(t *testing.T) {
 	}
 	b.ExpectText("the role shows 5 and hides")
 	b.ExpectText("card declined")
-	b.Screenshot("role")
+	b.Picture("role")
 	b.Press("Create role")
 	b.ExpectText("The role checkout is saved.")
 	b.Picture("roles")
@@ -49,10 +49,10 @@ func TestAdministerATeam(t *testing.T) {
 	b.Choose("checkout")
 	b.Press("Add member")
 	b.ExpectText("Grace Hopper is in Web Shop now, as checkout.")
-	b.Screenshot("members")
+	b.Picture("members")
 	b.Follow("Your access")
 	b.ExpectText("Administer the team")
-	b.Screenshot("access")
+	b.Picture("access")
 
 	// Grace sees the team, and nothing to change it with.
 	g := testenv.NewBrowser(t)
@@ -73,7 +73,7 @@ func TestAdministerATeam(t *testing.T) {
 	b.Follow("Members")
 	b.Follow("Remove")
 	b.ExpectText("No connection ends.")
-	b.Screenshot("remove-member")
+	b.Picture("remove-member")
 	calm(t, b)
 	calm(t, g)
 }
@@ -101,7 +101,7 @@ func TestGroups(t *testing.T) {
 	b.Choose("operator")
 	b.Press("Save roles")
 	b.ExpectText("The group gives operator in Web Shop.")
-	b.Screenshot("group")
+	b.Picture("group")
 	b.Follow("Take out")
 	b.ExpectText("This takes 1 person out of a team.")
 	b.Press("Take out")

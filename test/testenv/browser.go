@@ -342,29 +342,38 @@ func (b *Browser) Consent(authorizationURL, email, team string) int {
 // and, with ORIEL_DOCS_SCREENSHOTS, in that folder.
 func (b *Browser) Screenshot(name string) {
 	b.t.Helper()
-	dirs := []string{b.t.ArtifactDir()}
-	if docs := os.Getenv("ORIEL_DOCS_SCREENSHOTS"); docs != "" {
-		dirs = append(dirs, docs)
+	shot := b.keep(name)
+	docs := os.Getenv("ORIEL_DOCS_SCREENSHOTS")
+	if docs == "" {
+		return
 	}
-	b.keep(name, dirs)
+	small, err := fewColours(shot)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.write(docs, name, small)
 }
 
 // Picture is Screenshot for what the documentation does not show.
 func (b *Browser) Picture(name string) {
 	b.t.Helper()
-	b.keep(name, []string{b.t.ArtifactDir()})
+	b.keep(name)
 }
 
-func (b *Browser) keep(name string, dirs []string) {
+func (b *Browser) keep(name string) []byte {
 	b.t.Helper()
 	shot := do(b, "screenshot", chromedp.FullScreenshot(100))
-	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			b.t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644); err != nil {
-			b.t.Fatal(err)
-		}
+	b.write(b.t.ArtifactDir(), name, shot)
+	return shot
+}
+
+func (b *Browser) write(dir, name string, shot []byte) {
+	b.t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644); err != nil {
+		b.t.Fatal(err)
 	}
 }
 

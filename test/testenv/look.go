@@ -1,10 +1,17 @@
 package testenv
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,16 +49,10 @@ func (b *Browser) Paint(scheme string) {
 	}})
 }
 
-// Telephone makes the window as narrow as that of a telephone; Laptop undoes it.
-func (b *Browser) Telephone() {
+// Resize gives the window a width in CSS pixels.
+func (b *Browser) Resize(width int64) {
 	b.t.Helper()
-	Call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: telephoneWidth, Height: 844, DeviceScaleFactor: 1})
-}
-
-// Laptop gives the window the size that it had at the start.
-func (b *Browser) Laptop() {
-	b.t.Helper()
-	Call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: windowWidth, Height: windowHeight, DeviceScaleFactor: 1})
+	Call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: windowHeight, DeviceScaleFactor: 1})
 }
 
 // axeFinding is a rule that a page breaks.
@@ -87,12 +88,12 @@ func (b *Browser) Accessible(t testing.TB, what string) {
 	do(b, "load axe-core", chromedp.Evaluate[bool](source))
 	b.findings(t, what+", light", rulesAll)
 	b.Paint("dark")
-	b.Telephone()
+	b.Resize(telephoneWidth)
 	b.findings(t, what+", dark, on a telephone", rulesLooks)
 	if wide := do(b, "width", chromedp.Evaluate[int](`document.documentElement.scrollWidth`)); wide > telephoneWidth {
 		t.Errorf("%s: %d pixels wide on a telephone of %d", what, wide, telephoneWidth)
 	}
-	b.Laptop()
+	b.Resize(windowWidth)
 	b.Paint("light")
 }
 
@@ -109,15 +110,68 @@ func (b *Browser) findings(t testing.TB, what, rules string) {
 	}
 }
 
-// Look keeps pictures of the page, light as name and dark as name-dark, as
-// Screenshot does, and has axe-core look at it.
+// Look is Accessible and, with ORIEL_DOCS_SCREENSHOTS, Screenshot in light, as
+// name, and in dark, as name-dark.
 func (b *Browser) Look(t testing.TB, name string) {
 	t.Helper()
 	b.Accessible(t, name)
+	if os.Getenv("ORIEL_DOCS_SCREENSHOTS") == "" {
+		return
+	}
 	b.Screenshot(name)
 	b.Paint("dark")
 	b.Screenshot(name + "-dark")
 	b.Paint("light")
+}
+
+// CutOff returns how many pixels of what a selector finds can be seen only by
+// scrolling it sideways.
+func (b *Browser) CutOff(selector string) int {
+	b.t.Helper()
+	return do(b, "width of "+selector, chromedp.Evaluate[int](fmt.Sprintf(
+		`(e => e.scrollWidth - e.clientWidth)(document.querySelector(%q))`, selector)))
+}
+
+// fewColours makes a PNG of a page a third as large: it keeps the colours that
+// are there most, as many as fit into a palette, and puts the nearest of them
+// in place of the rest, which are shades at the edges of letters.
+func fewColours(shot []byte) ([]byte, error) {
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		return nil, fmt.Errorf("decode the screenshot: %w", err)
+	}
+	const most = 256 // of a palette in PNG
+	size := picture.Bounds()
+	count := make(map[color.RGBA]int)
+	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(picture.At(x, y)).(color.RGBA) }
+	for y := size.Min.Y; y < size.Max.Y; y++ {
+		for x := size.Min.X; x < size.Max.X; x++ {
+			count[at(x, y)]++
+		}
+	}
+	var palette color.Palette
+	for _, c := range slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int {
+		return cmp.Or(count[b]-count[a], int(a.R)-int(b.R), int(a.G)-int(b.G), int(a.B)-int(b.B))
+	}) {
+		if len(palette) < most {
+			palette = append(palette, c)
+		}
+	}
+	nearest := make(map[color.RGBA]uint8)
+	for c := range count {
+		nearest[c] = uint8(palette.Index(c))
+	}
+	small := image.NewPaletted(size, palette)
+	for y := size.Min.Y; y < size.Max.Y; y++ {
+		for x := size.Min.X; x < size.Max.X; x++ {
+			small.SetColorIndex(x, y, nearest[at(x, y)])
+		}
+	}
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small); err != nil {
+		return nil, fmt.Errorf("encode the screenshot: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // focused describes what has the focus: by its label, else by its text.

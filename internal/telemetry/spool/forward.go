@@ -230,11 +230,10 @@ func (f *forwarder) setAside(d Record, cause error) error {
 func (s *Spool) took(instance string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.instance == nil {
-		s.instance = &instance
-	}
-	s.stale = s.stale || *s.instance != instance
-	*s.instance = instance
+	s.stale = s.stale || s.instance != nil && *s.instance != instance
+	// Another variable each time: what the pointer shows never changes, so who
+	// has read it needs the lock no more.
+	s.instance = &instance
 }
 
 // housekeep delivers again after a restart of the engine, and drops segments
