@@ -141,7 +141,7 @@ func eventually(t *testing.T, what string, yes func() bool) {
 // end stops a spool as a server does whose engine stops in good order.
 func end(t *testing.T, s *Spool, written bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Fatal(err)
