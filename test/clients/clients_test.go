@@ -437,12 +437,12 @@ func TestEngineKilled(t *testing.T) {
 	if !met {
 		t.Error("search_logs never met the gap: is another process the engine?")
 	}
-	// What was accepted seconds before the kill is not asked for: as long as
-	// there is no spool in front of the engine, it may be gone.
+	// What the engine may not have written is delivered again, so a record may
+	// be there twice; test/crash holds that none is lost.
 	s.SendLogs(s.keys["web-shop"], testenv.LogRecord{Time: time.Now(), Service: "cart", Severity: "INFO", Body: "lit again"})
 	testenv.Within(t, testenv.ShortWait, "search_logs finds a new line", func() error {
 		r, err := c.Call("search_logs", map[string]any{"query": `"lit again"`})
-		if err == nil && !strings.Contains(r.Text, "matched 1 ") {
+		if err == nil && !strings.Contains(r.Text, "matched 1 ") && !strings.Contains(r.Text, "matched 2 ") {
 			err = fmt.Errorf("it answers %s", r.Text)
 		}
 		return err

@@ -24,8 +24,9 @@ const (
 	// startLimit is how long a start may take until everything is ready: the
 	// engine opens its folders meanwhile, and the machine may be busy.
 	startLimit = 30 * time.Second
-	// stopLimit is how long a graceful stop may take.
-	stopLimit = 10 * time.Second
+	// stopLimit is how long a graceful stop may take: the server gives requests
+	// and what it keeps 8 seconds each.
+	stopLimit = 20 * time.Second
 	// commandLimit bounds one administration command.
 	commandLimit = 30 * time.Second
 )
