@@ -65,6 +65,7 @@ type Server struct {
 	} `embed:"" prefix:"clients-"`
 
 	Telemetry `embed:"" prefix:"telemetry-"`
+	Retention `embed:""`
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
 
@@ -117,6 +118,9 @@ func (s *Server) Check() error {
 		errs = append(errs, err)
 	}
 	if _, err := s.Proxies(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := s.Retention.check(); err != nil {
 		errs = append(errs, err)
 	}
 	if s.Telemetry.Retention < 24*time.Hour {

@@ -1,5 +1,5 @@
-// Package ingest takes telemetry in: OTLP log requests over HTTP, and this
-// server's own log lines ([SelfHandler]).
+// Package ingest takes telemetry in: logs, spans and metrics over OTLP, and
+// this server's own log lines ([SelfHandler]).
 //
 // A request passes key check, size limits, a scan of its structure, decoding
 // and conversion, and is answered only after [telemetry.Writer] has accepted
@@ -10,6 +10,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -81,11 +82,15 @@ const futureTolerance = 48 * time.Hour
 type Config struct {
 	Keys   KeyChecker
 	Writer telemetry.Writer
+	// Spans takes spans; nil where none are taken.
+	Spans  telemetry.SpanWriter
 	Logger *slog.Logger
 	Now    func() time.Time
 	// Retention is the age at which the engine forgets; older records are
 	// rejected with a reason rather than dropped in silence.
 	Retention time.Duration
+	// SpanRetention is that of spans; 0 is Retention.
+	SpanRetention time.Duration
 	// Ready says why new data would be refused now, so that it is refused
 	// before it is read; nil is always ready.
 	Ready func() error
@@ -104,6 +109,8 @@ type Server struct {
 	log         *slog.Logger
 	now         func() time.Time
 	retention   time.Duration
+	spans       telemetry.SpanWriter
+	spanAge     time.Duration
 	metrics     *Metrics
 	maxInFlight int64
 	inFlight    atomic.Int64
@@ -127,6 +134,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		keys: c.Keys, writer: c.Writer, ready: c.Ready, log: c.Logger, now: c.Now, retention: c.Retention,
+		spans: c.Spans, spanAge: cmp.Or(c.SpanRetention, c.Retention),
 		metrics: m, maxInFlight: c.MaxInFlightBytes,
 	}, nil
 }

@@ -464,7 +464,7 @@ func TestLogsPartialSuccess(t *testing.T) {
 			counts[f.GetName()] += m.GetCounter().GetValue()
 		}
 	}
-	if counts["oriel_ingest_log_records_accepted_total"] != 2 || counts["oriel_ingest_log_records_rejected_total"] != 6 ||
+	if counts["oriel_ingest_accepted_total"] != 2 || counts["oriel_ingest_rejected_total"] != 6 ||
 		counts["oriel_ingest_batches_total"] != 1 || counts["oriel_ingest_requests_total"] != 1 || counts["oriel_ingest_bytes_total"] == 0 {
 		t.Errorf("metrics %v", counts)
 	}

@@ -53,11 +53,12 @@ const (
 // engineConfig says which engine to run.
 type engineConfig struct {
 	// signal is what it stores: logs or spans.
-	signal  string
-	dir     string // of its files
-	spool   string // folder of its spool
-	store   *config.Store
-	options *config.Telemetry
+	signal    string
+	dir       string // of its files
+	spool     string // folder of its spool
+	store     *config.Store
+	options   *config.Telemetry
+	retention time.Duration
 	// memory is the engine's share of what telemetry may use, in percent.
 	memory     int64
 	command    EngineCommand
@@ -125,7 +126,7 @@ func (c engineConfig) settings() (EngineSettings, error) {
 		return EngineSettings{}, err
 	}
 	return EngineSettings{
-		DataDir: dir, Socket: socket, Retention: c.options.Retention, MemoryBytes: memory * c.memory / 100,
+		DataDir: dir, Socket: socket, Retention: c.retention, MemoryBytes: memory * c.memory / 100,
 		// Below the watermark: what the spool took, the engine must take too.
 		MinFreeBytes: max(free/2, 1),
 	}, nil

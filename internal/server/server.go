@@ -41,9 +41,11 @@ const (
 	storeFile = "oriel.db"
 )
 
-// otlpLogsPath is where OTLP exporters send logs (OTLP specification,
-// "OTLP/HTTP Request").
-const otlpLogsPath = "/v1/logs"
+// Where OTLP exporters send to (OTLP specification, "OTLP/HTTP Request").
+const (
+	otlpLogsPath   = "/v1/logs"
+	otlpTracesPath = "/v1/traces"
+)
 
 const (
 	// maxHeaderBytes bounds a request's header: self-contained client ids of
@@ -244,8 +246,8 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Ready: s.telemetry.logs.spool.Ready, Logger: s.log, Now: s.Now,
-		Retention: s.Settings.Telemetry.Retention, Registerer: s.registry,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
+		Retention: s.Settings.Telemetry.Retention, SpanRetention: s.Settings.Traces, Registerer: s.registry,
 	})
 	if err != nil {
 		return err
@@ -256,6 +258,7 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, con.Routes()...)
 	s.routes = append(s.routes, mcp.Routes()...)
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpTracesPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Traces)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()
 	web.Mount(mux, s.routes)

@@ -1,13 +1,16 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/telemetry"
@@ -19,19 +22,29 @@ import (
 const (
 	telemetryDir = "telemetry"
 	logsDir      = "telemetry/logs"
+	spansDir     = "telemetry/spans"
 	logSpoolDir  = "telemetry/spool/logs"
+	spanSpoolDir = "telemetry/spool/spans"
 )
 
-// logMemory is the log engine's share of the telemetry's memory, in percent.
-const logMemory = 100
+// The engines' shares of the telemetry's memory, in percent.
+const (
+	logMemory  = 60
+	spanMemory = 40
+)
 
 // telemetryConfig is what the telemetry store of one process needs.
 type telemetryConfig struct {
 	store      *config.Store
 	options    *config.Telemetry
+	retention  config.Retention
 	command    EngineCommand
 	log        *slog.Logger
 	registerer prometheus.Registerer
+}
+
+func (c telemetryConfig) spanRetention() time.Duration {
+	return cmp.Or(c.retention.Traces, c.options.Retention)
 }
 
 // telemetryStore is everything that keeps telemetry: one process has it open
@@ -39,6 +52,7 @@ type telemetryConfig struct {
 type telemetryStore struct {
 	watermark *disk.Watermark
 	logs      *engine
+	spans     *engine
 }
 
 func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, err error) {
@@ -56,17 +70,24 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 			t = nil
 		}
 	}()
-	t.logs, err = startEngine(ctx, engineConfig{
-		signal: "log", dir: logsDir, spool: logSpoolDir, store: c.store, options: c.options, memory: logMemory,
-		command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,
-	})
+	common := engineConfig{
+		store: c.store, options: c.options, command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,
+	}
+	logs := common
+	logs.signal, logs.dir, logs.spool, logs.memory, logs.retention = "log", logsDir, logSpoolDir, logMemory, c.options.Retention
+	if t.logs, err = startEngine(ctx, logs); err != nil {
+		return t, err
+	}
+	spans := common
+	spans.signal, spans.dir, spans.spool, spans.memory, spans.retention = "span", spansDir, spanSpoolDir, spanMemory, c.spanRetention()
+	t.spans, err = startEngine(ctx, spans)
 	return t, err
 }
 
 // openTelemetry opens the server's telemetry store and the inlet to it.
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = openTelemetry(ctx, telemetryConfig{
-		store: &s.Settings.Store, options: &s.Settings.Telemetry, command: s.Engine, log: s.log, registerer: s.registry,
+		store: &s.Settings.Store, options: &s.Settings.Telemetry, retention: s.Settings.Retention, command: s.Engine, log: s.log, registerer: s.registry,
 	})
 	if err != nil {
 		return err
@@ -77,13 +98,21 @@ func (s *Server) openTelemetry(ctx context.Context) (err error) {
 
 // close stops everything, as far as it was started.
 func (t *telemetryStore) close(ctx context.Context) error {
-	if t.logs == nil {
-		return nil
+	var g errgroup.Group
+	for _, e := range []*engine{t.logs, t.spans} {
+		if e != nil {
+			g.Go(func() error { return e.stop(ctx) })
+		}
 	}
-	return t.logs.stop(ctx)
+	return g.Wait()
 }
 
 // logWriter returns what takes log records: when it returns, they are safe.
 func (t *telemetryStore) logWriter() telemetry.Writer {
 	return spool.LogWriter{Spool: t.logs.spool, Encode: t.logs.client.EncodeLogs}
+}
+
+// spanWriter is the same for spans.
+func (t *telemetryStore) spanWriter() telemetry.SpanWriter {
+	return spool.SpanWriter{Spool: t.spans.spool, Encode: t.spans.client.EncodeSpans}
 }
