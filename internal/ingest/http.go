@@ -71,6 +71,9 @@ func (s *Server) Logs(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.
 // Traces answers POST /v1/traces as Logs does. It needs Config.Spans.
 func (s *Server) Traces(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.takeSpans) }
 
+// Metrics answers POST /v1/metrics as Logs does. It needs Config.Metrics.
+func (s *Server) Metrics(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.takeMetrics) }
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, take taker) {
 	contentType, body, f := s.answer(w, r, take)
 	if f != nil {

@@ -83,9 +83,11 @@ type Config struct {
 	Keys   KeyChecker
 	Writer telemetry.Writer
 	// Spans takes spans; nil where none are taken.
-	Spans  telemetry.SpanWriter
-	Logger *slog.Logger
-	Now    func() time.Time
+	Spans telemetry.SpanWriter
+	// Metrics takes metrics; nil where none are taken.
+	Metrics MetricWriter
+	Logger  *slog.Logger
+	Now     func() time.Time
 	// Retention is the age at which the engine forgets; older records are
 	// rejected with a reason rather than dropped in silence.
 	Retention time.Duration
@@ -103,17 +105,18 @@ type Config struct {
 
 // A Server answers OTLP requests. It is safe for concurrent use.
 type Server struct {
-	keys        KeyChecker
-	writer      telemetry.Writer
-	ready       func() error
-	log         *slog.Logger
-	now         func() time.Time
-	retention   time.Duration
-	spans       telemetry.SpanWriter
-	spanAge     time.Duration
-	metrics     *Metrics
-	maxInFlight int64
-	inFlight    atomic.Int64
+	keys         KeyChecker
+	writer       telemetry.Writer
+	ready        func() error
+	log          *slog.Logger
+	now          func() time.Time
+	retention    time.Duration
+	spans        telemetry.SpanWriter
+	spanAge      time.Duration
+	metricWriter MetricWriter
+	metrics      *Metrics
+	maxInFlight  int64
+	inFlight     atomic.Int64
 }
 
 // New returns a Server. It refuses a Config with gaps and fails where the
@@ -134,7 +137,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		keys: c.Keys, writer: c.Writer, ready: c.Ready, log: c.Logger, now: c.Now, retention: c.Retention,
-		spans: c.Spans, spanAge: cmp.Or(c.SpanRetention, c.Retention),
+		metricWriter: c.Metrics, spans: c.Spans, spanAge: cmp.Or(c.SpanRetention, c.Retention),
 		metrics: m, maxInFlight: c.MaxInFlightBytes,
 	}, nil
 }

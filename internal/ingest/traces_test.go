@@ -97,8 +97,10 @@ func TestTracesConvert(t *testing.T) {
 		contentType, encoding string
 		body                  []byte
 	}{
-		{typeProtobuf, "", proto}, {typeJSON, "", json},
-		{typeProtobuf, "gzip", compress(t, "gzip", proto)}, {typeJSON, "zstd", compress(t, "zstd", json)},
+		{typeProtobuf, "", proto},
+		{typeJSON, "", json},
+		{typeProtobuf, "gzip", compress(t, "gzip", proto)},
+		{typeJSON, "zstd", compress(t, "zstd", json)},
 	} {
 		w := &spanRecorder{}
 		res := postSpans(t, w, tt.contentType, tt.body, "Content-Encoding", tt.encoding)

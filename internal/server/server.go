@@ -43,8 +43,9 @@ const (
 
 // Where OTLP exporters send to (OTLP specification, "OTLP/HTTP Request").
 const (
-	otlpLogsPath   = "/v1/logs"
-	otlpTracesPath = "/v1/traces"
+	otlpLogsPath    = "/v1/logs"
+	otlpTracesPath  = "/v1/traces"
+	otlpMetricsPath = "/v1/metrics"
 )
 
 const (
@@ -246,7 +247,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Metrics: s.telemetry.metrics, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
 		Retention: s.Settings.Telemetry.Retention, SpanRetention: s.Settings.Traces, Registerer: s.registry,
 	})
 	if err != nil {
@@ -259,6 +260,7 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, mcp.Routes()...)
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpTracesPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Traces)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpMetricsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Metrics)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()
 	web.Mount(mux, s.routes)

@@ -15,6 +15,7 @@ import (
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
+	"github.com/orielhq/oriel/internal/telemetry/prom"
 	"github.com/orielhq/oriel/internal/telemetry/spool"
 )
 
@@ -23,6 +24,7 @@ const (
 	telemetryDir = "telemetry"
 	logsDir      = "telemetry/logs"
 	spansDir     = "telemetry/spans"
+	metricsDir   = "telemetry/metrics"
 	logSpoolDir  = "telemetry/spool/logs"
 	spanSpoolDir = "telemetry/spool/spans"
 )
@@ -53,6 +55,7 @@ type telemetryStore struct {
 	watermark *disk.Watermark
 	logs      *engine
 	spans     *engine
+	metrics   *prom.Store
 }
 
 func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, err error) {
@@ -80,7 +83,13 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 	}
 	spans := common
 	spans.signal, spans.dir, spans.spool, spans.memory, spans.retention = "span", spansDir, spanSpoolDir, spanMemory, c.spanRetention()
-	t.spans, err = startEngine(ctx, spans)
+	if t.spans, err = startEngine(ctx, spans); err != nil {
+		return t, err
+	}
+	// After the engines: their spools' locks guard this folder too.
+	t.metrics, err = prom.Open(prom.Config{
+		Dir: c.store.Path(metricsDir), Retention: cmp.Or(c.retention.Metrics, c.options.Retention), Check: t.watermark.Check, Logger: c.log,
+	})
 	return t, err
 }
 
@@ -104,7 +113,11 @@ func (t *telemetryStore) close(ctx context.Context) error {
 			g.Go(func() error { return e.stop(ctx) })
 		}
 	}
-	return g.Wait()
+	err := g.Wait()
+	if t.metrics != nil {
+		err = errors.Join(err, t.metrics.Close())
+	}
+	return err
 }
 
 // logWriter returns what takes log records: when it returns, they are safe.
