@@ -38,6 +38,9 @@ func (r *Retention) check() error {
 // minMetricsRetention is one block of the metrics' store.
 const minMetricsRetention = 2 * time.Hour
 
+// NoListen is the address that keeps a listener off.
+const NoListen = "-"
+
 func (t *Telemetry) checkDisk() error {
 	_, err := t.MinFreeBytes()
 	_, spoolErr := t.SpoolBytes()

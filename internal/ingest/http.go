@@ -175,7 +175,10 @@ func rejectedBy(err error, rejected map[string]int64) (n int64, rest error) {
 // tenant reads the ingest key. Only the Authorization header counts: keys in
 // addresses end up in access logs.
 func (s *Server) tenant(r *http.Request) (telemetry.TenantID, *failure) {
-	headers := r.Header.Values("Authorization")
+	return s.keyTenant(r.Context(), r.Header.Values("Authorization"))
+}
+
+func (s *Server) keyTenant(ctx context.Context, headers []string) (telemetry.TenantID, *failure) {
 	if len(headers) != 1 {
 		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send one header: Authorization: Bearer <ingest key>")
 	}
@@ -184,7 +187,7 @@ func (s *Server) tenant(r *http.Request) (telemetry.TenantID, *failure) {
 	if !strings.EqualFold(scheme, "Bearer") || key == "" {
 		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send the header as Authorization: Bearer <ingest key>")
 	}
-	tenant, err := s.keys.CheckKey(r.Context(), key)
+	tenant, err := s.keys.CheckKey(ctx, key)
 	switch {
 	case errors.Is(err, ErrKeyRefused):
 		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "the ingest key is not valid; a team's administrator can make a new one")

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/config"
@@ -93,21 +94,23 @@ type Config struct {
 // Server is the whole program, ready to run.
 type Server struct {
 	Config
-	public    spec.PublicURL
-	listener  net.Listener
-	http      *http.Server
-	log       *slog.Logger
-	registry  *prometheus.Registry
-	db        *store.DB
-	keys      *grant.Keyring
-	authority *grant.Authority
-	directory *org.Directory
-	gate      *access.Gate
-	desk      *login.Desk
-	self      *ingest.SelfHandler
-	telemetry *telemetryStore
-	inlet     net.Listener
-	routes    []web.Route
+	public       spec.PublicURL
+	listener     net.Listener
+	http         *http.Server
+	log          *slog.Logger
+	registry     *prometheus.Registry
+	db           *store.DB
+	keys         *grant.Keyring
+	authority    *grant.Authority
+	directory    *org.Directory
+	gate         *access.Gate
+	desk         *login.Desk
+	self         *ingest.SelfHandler
+	telemetry    *telemetryStore
+	inlet        net.Listener
+	grpc         *grpc.Server
+	grpcListener net.Listener
+	routes       []web.Route
 }
 
 // New opens and starts everything but the answering of requests. A server
@@ -141,6 +144,9 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.mount(); err != nil {
+		return nil, err
+	}
+	if err := s.listenGRPC(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -253,6 +259,7 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
+	s.grpc = in.GRPC()
 	s.routes = append(s.routes, site.AssetRoutes()...)
 	s.routes = append(s.routes, s.desk.Routes()...)
 	s.routes = append(s.routes, as.Routes()...)
@@ -291,6 +298,14 @@ func (s *Server) Run(ctx context.Context) error {
 	commands := s.telemetry.inlet()
 	background.Go(func() error { return serveInlet(serving, commands, s.inlet) })
 
+	// It ends with the requests: what it took must reach the spool before
+	// that closes.
+	grpcServing, stopGRPC := context.WithCancel(serving)
+	defer stopGRPC()
+	if s.grpcListener != nil {
+		background.Go(func() error { return serveGRPC(grpcServing, s.grpc, s.grpcListener) })
+	}
+
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "version", s.Version)
@@ -300,6 +315,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-served:
 	case <-ctx.Done():
 		s.log.Info("stopping")
+		stopGRPC()
 		err = s.stopServing()
 	}
 	stopServing()
@@ -325,6 +341,11 @@ func (s *Server) close(ctx context.Context) error {
 	var errs []error
 	if s.listener != nil {
 		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.grpcListener != nil {
+		if err := s.grpcListener.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}
