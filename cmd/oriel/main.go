@@ -33,6 +33,7 @@ type cli struct {
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
+	Telemetry  telemetryCommand  `cmd:"" help:"The telemetry store: usage."`
 	Import     importCommand     `cmd:"" help:"Bring log files into a team."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`

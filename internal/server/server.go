@@ -295,7 +295,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background.Go(func() error { s.sweep(serving); return nil })
 	background.Go(func() error { s.followSelfTeam(serving); return nil })
 
-	commands := s.telemetry.inlet()
+	commands := s.commands()
 	background.Go(func() error { return serveInlet(serving, commands, s.inlet) })
 
 	// It ends with the requests: what it took must reach the spool before

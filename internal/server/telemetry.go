@@ -43,10 +43,22 @@ type telemetryConfig struct {
 	command    EngineCommand
 	log        *slog.Logger
 	registerer prometheus.Registerer
+	// keep deletes nothing by age: for commands, which may not have been
+	// given the server's settings.
+	keep bool
+	// logsOnly opens the log engine alone.
+	logsOnly bool
 }
 
-func (c telemetryConfig) spanRetention() time.Duration {
-	return cmp.Or(c.retention.Traces, c.options.Retention)
+// forEver is the retention of those who delete nothing.
+const forEver = 100 * 365 * 24 * time.Hour
+
+func (c telemetryConfig) retentions() (logs, spans, metrics time.Duration) {
+	if c.keep {
+		return forEver, forEver, forEver
+	}
+	logs = c.options.Retention
+	return logs, cmp.Or(c.retention.Traces, logs), cmp.Or(c.retention.Metrics, logs)
 }
 
 // telemetryStore is everything that keeps telemetry: one process has it open
@@ -73,22 +85,23 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 			t = nil
 		}
 	}()
+	logRetention, spanRetention, metricRetention := c.retentions()
 	common := engineConfig{
 		store: c.store, options: c.options, command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,
 	}
 	logs := common
-	logs.signal, logs.dir, logs.spool, logs.memory, logs.retention = "log", logsDir, logSpoolDir, logMemory, c.options.Retention
-	if t.logs, err = startEngine(ctx, logs); err != nil {
+	logs.signal, logs.dir, logs.spool, logs.memory, logs.retention = "log", logsDir, logSpoolDir, logMemory, logRetention
+	if t.logs, err = startEngine(ctx, logs); err != nil || c.logsOnly {
 		return t, err
 	}
 	spans := common
-	spans.signal, spans.dir, spans.spool, spans.memory, spans.retention = "span", spansDir, spanSpoolDir, spanMemory, c.spanRetention()
+	spans.signal, spans.dir, spans.spool, spans.memory, spans.retention = "span", spansDir, spanSpoolDir, spanMemory, spanRetention
 	if t.spans, err = startEngine(ctx, spans); err != nil {
 		return t, err
 	}
 	// After the engines: their spools' locks guard this folder too.
 	t.metrics, err = prom.Open(prom.Config{
-		Dir: c.store.Path(metricsDir), Retention: cmp.Or(c.retention.Metrics, c.options.Retention), Check: t.watermark.Check, Logger: c.log,
+		Dir: c.store.Path(metricsDir), Retention: metricRetention, Check: t.watermark.Check, Logger: c.log,
 	})
 	return t, err
 }

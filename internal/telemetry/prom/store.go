@@ -209,6 +209,8 @@ func (s *Store) openDatabase(tenant telemetry.TenantID, db *database) error {
 	o.EnableExemplarStorage, o.MaxExemplars = true, maxExemplars
 	o.StripeSize = stripes
 	o.WALCompression = compression.Snappy
+	// Whoever opens the store holds a lock already, one that a kill releases.
+	o.NoLockfile = true
 	log := s.cfg.Logger.With("tenant", uint32(tenant))
 	dir := s.dir(tenant)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
