@@ -308,7 +308,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
-	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "version", s.Version)
+	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "otlp_grpc", s.GRPCAddr(), "version", s.Version)
 
 	var err error
 	select {
