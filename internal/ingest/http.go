@@ -260,15 +260,20 @@ func writeStatus(w http.ResponseWriter, contentType string, f *failure) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(b)))
-	switch f.status {
-	case http.StatusUnauthorized:
+	if f.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Bearer")
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		// Whole seconds, and never 0: RFC 9110 §10.2.3.
-		h.Set("Retry-After", strconv.Itoa(max(1, int(cmp.Or(f.after, retryAfter).Seconds()))))
 	}
+	setRetry(w, f)
 	w.WriteHeader(f.status)
 	_, _ = w.Write(b)
+}
+
+// setRetry says when to send again, where that is of use.
+func setRetry(w http.ResponseWriter, f *failure) {
+	if f.status == http.StatusServiceUnavailable || f.status == http.StatusTooManyRequests {
+		// Whole seconds, and never 0: RFC 9110 §10.2.3.
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(cmp.Or(f.after, retryAfter).Seconds()))))
+	}
 }
 
 // cut shortens text that a sender chose before it is shown.

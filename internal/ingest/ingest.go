@@ -86,8 +86,10 @@ type Config struct {
 	Spans telemetry.SpanWriter
 	// Metrics takes metrics; nil where none are taken.
 	Metrics MetricWriter
-	Logger  *slog.Logger
-	Now     func() time.Time
+	// Remote takes Prometheus remote write; nil where it is not taken.
+	Remote RemoteWriter
+	Logger *slog.Logger
+	Now    func() time.Time
 	// Retention is the age at which the engine forgets; older records are
 	// rejected with a reason rather than dropped in silence.
 	Retention time.Duration
@@ -114,6 +116,7 @@ type Server struct {
 	spans        telemetry.SpanWriter
 	spanAge      time.Duration
 	metricWriter MetricWriter
+	remote       RemoteWriter
 	metrics      *Metrics
 	maxInFlight  int64
 	inFlight     atomic.Int64
@@ -137,7 +140,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		keys: c.Keys, writer: c.Writer, ready: c.Ready, log: c.Logger, now: c.Now, retention: c.Retention,
-		metricWriter: c.Metrics, spans: c.Spans, spanAge: cmp.Or(c.SpanRetention, c.Retention),
+		metricWriter: c.Metrics, remote: c.Remote, spans: c.Spans, spanAge: cmp.Or(c.SpanRetention, c.Retention),
 		metrics: m, maxInFlight: c.MaxInFlightBytes,
 	}, nil
 }

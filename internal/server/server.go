@@ -47,6 +47,8 @@ const (
 	otlpLogsPath    = "/v1/logs"
 	otlpTracesPath  = "/v1/traces"
 	otlpMetricsPath = "/v1/metrics"
+	// remoteWritePath is where Prometheus writes to.
+	remoteWritePath = "/api/v1/write"
 )
 
 const (
@@ -253,7 +255,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Metrics: s.telemetry.metrics, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Metrics: s.telemetry.metrics, Remote: remoteWriter{s.telemetry.metrics}, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
 		Retention: s.Settings.Telemetry.Retention, SpanRetention: s.Settings.Traces, Registerer: s.registry,
 	})
 	if err != nil {
@@ -268,6 +270,7 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpTracesPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Traces)})
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpMetricsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Metrics)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + remoteWritePath, Who: web.Anyone, Handler: http.HandlerFunc(in.RemoteWrite)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()
 	web.Mount(mux, s.routes)

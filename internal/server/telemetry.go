@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
 	"github.com/orielhq/oriel/internal/telemetry/prom"
@@ -141,4 +142,13 @@ func (t *telemetryStore) logWriter() telemetry.Writer {
 // spanWriter is the same for spans.
 func (t *telemetryStore) spanWriter() telemetry.SpanWriter {
 	return spool.SpanWriter{Spool: t.spans.spool, Encode: t.spans.client.EncodeSpans}
+}
+
+// remoteWriter takes Prometheus remote write into the metrics.
+type remoteWriter struct{ metrics *prom.Store }
+
+// WriteRemote implements ingest.RemoteWriter.
+func (r remoteWriter) WriteRemote(ctx context.Context, tenant telemetry.TenantID, version int, data []byte) (ingest.RemoteWritten, map[string]int64, error) {
+	w, rejected, err := r.metrics.WriteRemote(ctx, tenant, version, data)
+	return ingest.RemoteWritten(w), rejected, err
 }
