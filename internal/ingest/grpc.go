@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -18,8 +19,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/orielhq/oriel/internal/telemetry"
 )
 
 // Limits of the gRPC door.
@@ -51,17 +50,31 @@ func (s *Server) GRPC() *grpc.Server {
 		grpc.ConnectionTimeout(grpcHandshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: grpcIdle}),
 	)
-	for service, take := range map[string]taker{
-		"logs.v1.LogsService":       s.takeLogs,
-		"trace.v1.TraceService":     s.takeSpans,
-		"metrics.v1.MetricsService": s.takeMetrics,
-	} {
+	for sig, take := range map[signal]taker{signalLogs: s.takeLogs, signalSpans: s.takeSpans, signalMetrics: s.takeMetrics} {
 		g.RegisterService(&grpc.ServiceDesc{
-			ServiceName: "opentelemetry.proto.collector." + service,
-			Methods:     []grpc.MethodDesc{{MethodName: "Export", Handler: s.export(take)}},
+			ServiceName: services[sig],
+			Methods:     []grpc.MethodDesc{{MethodName: "Export", Handler: s.export(sig, take)}},
 		}, nil)
 	}
 	return g
+}
+
+// services are the names of the signals' services
+// (opentelemetry/proto/collector).
+var services = map[signal]string{
+	signalLogs:    "opentelemetry.proto.collector.logs.v1.LogsService",
+	signalSpans:   "opentelemetry.proto.collector.trace.v1.TraceService",
+	signalMetrics: "opentelemetry.proto.collector.metrics.v1.MetricsService",
+}
+
+// signalOf returns the signal of a method, "" for none of ours.
+func signalOf(method string) signal {
+	for sig, service := range services {
+		if strings.HasPrefix(method, "/"+service+"/") {
+			return sig
+		}
+	}
+	return ""
 }
 
 // rawCodec hands messages over as they are: they are scanned before they are
@@ -92,7 +105,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // admit refuses a call by its header.
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
-	_, f := s.keyTenant(ctx, info.Header.Get("authorization"))
+	_, f := s.admitted(ctx, info.Header.Get("authorization"), signalOf(info.FullMethodName))
 	if f == nil {
 		if err := s.ready(); err != nil {
 			f = notNow(err)
@@ -106,10 +119,10 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 	return ctx, nil
 }
 
-func (s *Server) export(take taker) grpc.MethodHandler {
+func (s *Server) export(sig signal, take taker) grpc.MethodHandler {
 	return func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		md, _ := metadata.FromIncomingContext(ctx)
-		tenant, f := s.keyTenant(ctx, md.Get("authorization"))
+		key, f := s.admitted(ctx, md.Get("authorization"), sig)
 		if f != nil {
 			return nil, s.grpcError(ctx, f)
 		}
@@ -117,7 +130,7 @@ func (s *Server) export(take taker) grpc.MethodHandler {
 		if err := dec(&data); err != nil {
 			return nil, err
 		}
-		body, f := s.takeMessage(ctx, tenant, data, take)
+		body, f := s.takeMessage(ctx, key, data, take)
 		if f != nil {
 			return nil, s.grpcError(ctx, f)
 		}
@@ -126,13 +139,13 @@ func (s *Server) export(take taker) grpc.MethodHandler {
 	}
 }
 
-func (s *Server) takeMessage(ctx context.Context, tenant telemetry.TenantID, data []byte, take taker) ([]byte, *failure) {
+func (s *Server) takeMessage(ctx context.Context, key Key, data []byte, take taker) ([]byte, *failure) {
 	lease := s.newLease()
 	defer lease.release()
 	if err := lease.grow(int64(len(data))); err != nil {
 		return nil, bodyFailure(err)
 	}
-	return s.take(ctx, tenant, typeProtobuf, data, take)
+	return s.take(ctx, key, typeProtobuf, data, take)
 }
 
 // grpcError is a failure's status ("Failures" in the specification): without

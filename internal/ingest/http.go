@@ -66,16 +66,20 @@ type message interface {
 // rejected as partial success; 400, 401, 408, 413 and 415 where sending again is
 // no use, 429 and 503 with Retry-After where it is. Answers are in the request's
 // content type, errors as google.rpc.Status.
-func (s *Server) Logs(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.takeLogs) }
+func (s *Server) Logs(w http.ResponseWriter, r *http.Request) { s.serve(w, r, signalLogs, s.takeLogs) }
 
 // Traces answers POST /v1/traces as Logs does. It needs Config.Spans.
-func (s *Server) Traces(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.takeSpans) }
+func (s *Server) Traces(w http.ResponseWriter, r *http.Request) {
+	s.serve(w, r, signalSpans, s.takeSpans)
+}
 
 // Metrics answers POST /v1/metrics as Logs does. It needs Config.Metrics.
-func (s *Server) Metrics(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.takeMetrics) }
+func (s *Server) Metrics(w http.ResponseWriter, r *http.Request) {
+	s.serve(w, r, signalMetrics, s.takeMetrics)
+}
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, take taker) {
-	contentType, body, f := s.answer(w, r, take)
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, sig signal, take taker) {
+	contentType, body, f := s.answer(w, r, sig, take)
 	if f != nil {
 		s.failed(r.Context(), f)
 		writeStatus(w, contentType, f)
@@ -94,9 +98,9 @@ func (s *Server) failed(ctx context.Context, f *failure) {
 	s.metrics.Requests.WithLabelValues(strconv.Itoa(f.status)).Inc()
 }
 
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, take taker) (contentType string, body []byte, f *failure) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, sig signal, take taker) (contentType string, body []byte, f *failure) {
 	contentType, err := requestType(r)
-	tenant, f := s.tenant(r) // before anything else: a stranger learns only that
+	key, f := s.key(r, sig) // before anything else: a stranger learns only that
 	if f != nil {
 		return contentType, nil, f
 	}
@@ -114,14 +118,15 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, take taker) (con
 	if f != nil {
 		return contentType, nil, f
 	}
-	body, f = s.take(r.Context(), tenant, contentType, data, take)
+	body, f = s.take(r.Context(), key, contentType, data, take)
 	return contentType, body, f
 }
 
 // take works off a body and returns the answer's.
-func (s *Server) take(ctx context.Context, tenant telemetry.TenantID, contentType string, data []byte, take taker) ([]byte, *failure) {
+func (s *Server) take(ctx context.Context, key Key, contentType string, data []byte, take taker) ([]byte, *failure) {
 	s.metrics.Bytes.Add(float64(len(data)))
-	o, f := take(ctx, tenant, contentType, data)
+	s.rates.spend(key, s.now(), len(data))
+	o, f := take(ctx, key.Tenant, contentType, data)
 	if f != nil {
 		return nil, f
 	}
@@ -172,31 +177,38 @@ func rejectedBy(err error, rejected map[string]int64) (n int64, rest error) {
 	return int64(len(r.Records)), nil
 }
 
-// tenant reads the ingest key. Only the Authorization header counts: keys in
+// key reads the ingest key and says whether it may send now. Only the Authorization header counts: keys in
 // addresses end up in access logs.
-func (s *Server) tenant(r *http.Request) (telemetry.TenantID, *failure) {
-	return s.keyTenant(r.Context(), r.Header.Values("Authorization"))
+func (s *Server) key(r *http.Request, sig signal) (Key, *failure) {
+	return s.admitted(r.Context(), r.Header.Values("Authorization"), sig)
 }
 
-func (s *Server) keyTenant(ctx context.Context, headers []string) (telemetry.TenantID, *failure) {
+func (s *Server) admitted(ctx context.Context, headers []string, sig signal) (Key, *failure) {
 	if len(headers) != 1 {
-		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send one header: Authorization: Bearer <ingest key>")
+		return Key{}, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send one header: Authorization: Bearer <ingest key>")
 	}
 	scheme, key, _ := strings.Cut(headers[0], " ")
 	key = strings.TrimSpace(key)
 	if !strings.EqualFold(scheme, "Bearer") || key == "" {
-		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send the header as Authorization: Bearer <ingest key>")
+		return Key{}, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send the header as Authorization: Bearer <ingest key>")
 	}
-	tenant, err := s.keys.CheckKey(ctx, key)
+	k, err := s.keys.CheckKey(ctx, key)
 	switch {
 	case errors.Is(err, ErrKeyRefused):
-		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "the ingest key is not valid; a team's administrator can make a new one")
+		return Key{}, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "the ingest key is not valid; a team's administrator can make a new one")
 	case err != nil:
-		return 0, refuse(http.StatusServiceUnavailable, codes.Unavailable, err, "the ingest key cannot be checked now; send again later")
-	case tenant == 0:
-		return 0, refuse(http.StatusServiceUnavailable, codes.Unavailable, errors.New("key checker returned tenant 0"), "the ingest key cannot be checked now; send again later")
+		return Key{}, refuse(http.StatusServiceUnavailable, codes.Unavailable, err, "the ingest key cannot be checked now; send again later")
+	case k.Tenant == 0:
+		return Key{}, refuse(http.StatusServiceUnavailable, codes.Unavailable, errors.New("key checker returned tenant 0"), "the ingest key cannot be checked now; send again later")
+	case !k.maySend(sig):
+		return Key{}, refuse(http.StatusForbidden, codes.PermissionDenied, nil, "this ingest key may send %s only", strings.Join(k.Signals, " and "))
 	}
-	return tenant, nil
+	if wait := s.rates.wait(k, s.now()); wait > 0 {
+		f := refuse(http.StatusTooManyRequests, codes.ResourceExhausted, nil, "this ingest key may send %d bytes a second; send again later", k.BytesPerSecond)
+		f.after = wait
+		return Key{}, f
+	}
+	return k, nil
 }
 
 // requestType returns the encoding of the request, which is also the answer's.

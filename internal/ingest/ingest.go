@@ -26,12 +26,23 @@ import (
 // or of no team that may send.
 var ErrKeyRefused = errors.New("the ingest key is not valid")
 
+// A Key is what a good ingest key stands for.
+type Key struct {
+	// ID tells keys apart.
+	ID     string
+	Tenant telemetry.TenantID
+	// Signals are what it may send, of logs, spans and metrics; none is all.
+	Signals []string
+	// BytesPerSecond bounds what it sends, decompressed; 0 is no bound.
+	BytesPerSecond int64
+}
+
 // A KeyChecker finds the team that an ingest key belongs to. Implementations
 // are safe for concurrent use.
 type KeyChecker interface {
-	// CheckKey returns the tenant to write to. Errors: ErrKeyRefused where the
+	// CheckKey returns what the key is good for. Errors: ErrKeyRefused where the
 	// key is no good; any other means that it could not be checked now.
-	CheckKey(ctx context.Context, key string) (telemetry.TenantID, error)
+	CheckKey(ctx context.Context, key string) (Key, error)
 }
 
 // Limits on one request. They bound the memory that a sender can take.
@@ -118,6 +129,7 @@ type Server struct {
 	metricWriter MetricWriter
 	remote       RemoteWriter
 	metrics      *Metrics
+	rates        rates
 	maxInFlight  int64
 	inFlight     atomic.Int64
 }

@@ -59,7 +59,7 @@ func (s *Server) RemoteWrite(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) remoteWrite(w http.ResponseWriter, r *http.Request) (written RemoteWritten, f *failure) {
-	tenant, f := s.tenant(r)
+	key, f := s.key(r, signalMetrics)
 	if f != nil {
 		return written, f
 	}
@@ -80,7 +80,8 @@ func (s *Server) remoteWrite(w http.ResponseWriter, r *http.Request) (written Re
 		return written, f
 	}
 	s.metrics.Bytes.Add(float64(len(data)))
-	written, rejected, err := s.remote.WriteRemote(r.Context(), tenant, version, data)
+	s.rates.spend(key, s.now(), len(data))
+	written, rejected, err := s.remote.WriteRemote(r.Context(), key.Tenant, version, data)
 	if errors.Is(err, telemetry.ErrRefused) {
 		return written, refuse(http.StatusBadRequest, codes.InvalidArgument, nil, "the request cannot be read: %s", cut(err.Error(), 200))
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/org"
-	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
 	"github.com/orielhq/oriel/internal/telemetry/spool"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
@@ -189,10 +188,10 @@ func (e *engine) ready() (engine, spool string) {
 type keyChecker struct{ gate *access.Gate }
 
 // CheckKey implements ingest.KeyChecker.
-func (k keyChecker) CheckKey(ctx context.Context, key string) (telemetry.TenantID, error) {
-	tenant, err := k.gate.CheckKey(ctx, org.KeySecret(key))
+func (k keyChecker) CheckKey(ctx context.Context, key string) (ingest.Key, error) {
+	use, err := k.gate.CheckKey(ctx, org.KeySecret(key))
 	if errors.Is(err, access.ErrKeyUnknown) {
-		return 0, ingest.ErrKeyRefused
+		return ingest.Key{}, ingest.ErrKeyRefused
 	}
-	return tenant, err
+	return ingest.Key{ID: string(use.ID), Tenant: use.Tenant, Signals: use.Signals, BytesPerSecond: use.BytesPerSecond}, err
 }
