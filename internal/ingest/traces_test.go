@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
@@ -148,5 +150,96 @@ func TestOverloadIsAnsweredSo(t *testing.T) {
 	res := postSpans(t, &spanRecorder{err: &telemetry.OverloadError{Reason: "the disk is full", RetryAfter: 30 * time.Second}}, typeProtobuf, body)
 	if res.Code != http.StatusTooManyRequests || res.Header().Get("Retry-After") != "30" || !bytes.Contains(res.Body.Bytes(), []byte("the disk is full")) {
 		t.Errorf("%d %v %q", res.Code, res.Header(), res.Body)
+	}
+}
+
+// FuzzOTLPOthers is FuzzOTLP for spans and metrics.
+func FuzzOTLPOthers(f *testing.F) {
+	spans, err := ptraceotlp.NewExportRequestFromTraces(sampleSpans()).MarshalProto()
+	if err != nil {
+		f.Fatal(err)
+	}
+	points, err := pmetricotlp.NewExportRequestFromMetrics(sampleMetrics()).MarshalProto()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(spans, false, false)
+	f.Add(points, false, true)
+	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"01020000000000000000000000000000","spanId":"0300000000000000","events":[{}],"links":[{}]},null]}]}]}`), true, false)
+	f.Add([]byte(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asInt":"1","exemplars":[{}]}]}}]}]}]}`), true, true)
+	f.Fuzz(func(t *testing.T, data []byte, isJSON, metrics bool) {
+		w, m := &spanRecorder{}, &metricRecorder{}
+		s := newServer(t, &recorder{}, func(c *Config) { c.Spans, c.Metrics = w, m })
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(data))
+		r.Header.Set("Content-Type", typeProtobuf)
+		if isJSON {
+			r.Header.Set("Content-Type", typeJSON)
+		}
+		r.Header.Set("Authorization", "Bearer good")
+		res := httptest.NewRecorder()
+		if metrics {
+			s.Metrics(res, r)
+		} else {
+			s.Traces(res, r)
+		}
+		taken := len(w.spans) + m.points
+		switch res.Code {
+		case http.StatusOK:
+		case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+			if taken > 0 {
+				t.Fatalf("status %d, but %d were taken", res.Code, taken)
+			}
+		default:
+			t.Fatalf("status %d", res.Code)
+		}
+		if taken > len(data)/2 || s.inFlight.Load() != 0 {
+			t.Fatalf("%d out of %d bytes, %d still held", taken, len(data), s.inFlight.Load())
+		}
+		for i := range w.spans {
+			sp := &w.spans[i]
+			if n, _ := spanSize(sp); n+len(sp.Resource)+len(sp.Scope) > MaxFields || len(sp.TraceID) != 32 || len(sp.SpanID) != 16 || sp.End.Before(sp.Start) {
+				t.Fatalf("span %+v", sp)
+			}
+		}
+	})
+}
+
+// metricRecorder counts what it gets.
+type metricRecorder struct{ points int }
+
+func (w *metricRecorder) WriteOTLP(_ context.Context, _ telemetry.TenantID, md pmetric.Metrics) (map[string]int64, error) {
+	w.points += md.DataPointCount()
+	return nil, nil
+}
+
+func sampleMetrics() pmetric.Metrics {
+	md := pmetric.NewMetrics()
+	sm := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
+	g := sm.Metrics().AppendEmpty()
+	g.SetName("queue")
+	p := g.SetEmptyGauge().DataPoints().AppendEmpty()
+	p.SetIntValue(3)
+	p.Attributes().PutStr("k", "v")
+	p.Exemplars().AppendEmpty().SetIntValue(1)
+	h := sm.Metrics().AppendEmpty()
+	h.SetName("latency")
+	h.SetEmptyExponentialHistogram().DataPoints().AppendEmpty().Positive().BucketCounts().FromRaw([]uint64{1, 2})
+	return md
+}
+
+func TestMetricsAnswers(t *testing.T) {
+	body, err := pmetricotlp.NewExportRequestFromMetrics(sampleMetrics()).MarshalProto()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &metricRecorder{}
+	s := newServer(t, &recorder{}, func(c *Config) { c.Metrics = w })
+	r := httptest.NewRequest(http.MethodPost, "/v1/metrics", bytes.NewReader(body))
+	r.Header.Set("Content-Type", typeProtobuf)
+	r.Header.Set("Authorization", "Bearer good")
+	res := httptest.NewRecorder()
+	s.Metrics(res, r)
+	if res.Code != http.StatusOK || w.points != 2 {
+		t.Errorf("%d, %d points", res.Code, w.points)
 	}
 }
