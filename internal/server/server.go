@@ -49,6 +49,8 @@ const (
 	otlpMetricsPath = "/v1/metrics"
 	// remoteWritePath is where Prometheus writes to.
 	remoteWritePath = "/api/v1/write"
+	// lokiPushPath is where shippers of logs write to.
+	lokiPushPath = "/loki/api/v1/push"
 )
 
 const (
@@ -271,6 +273,7 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpTracesPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Traces)})
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpMetricsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Metrics)})
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + remoteWritePath, Who: web.Anyone, Handler: http.HandlerFunc(in.RemoteWrite)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + lokiPushPath, Who: web.Anyone, Handler: http.HandlerFunc(in.LokiPush)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()
 	web.Mount(mux, s.routes)
