@@ -165,6 +165,13 @@ func TestSDKOverHTTPAndGRPC(t *testing.T) {
 		}
 	}
 	o.Stop()
+	// Everything was handed over and written: the next start repeats nothing.
+	for _, signal := range []string{"logs", "spans"} {
+		files, err := filepath.Glob(filepath.Join(o.DataDir, "telemetry", "spool", signal, "0*"))
+		if err != nil || len(files) > 0 {
+			t.Errorf("the spool of %s holds %v, %v", signal, files, err)
+		}
+	}
 	checkMetrics(t, o, view)
 }
 
