@@ -86,6 +86,19 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 			t = nil
 		}
 	}()
+	if c.registerer != nil {
+		refusing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "oriel", Subsystem: "telemetry", Name: "disk_low", Help: "1 while new telemetry is refused because the disk is nearly full.",
+		}, func() float64 {
+			if t.watermark.Check() != nil {
+				return 1
+			}
+			return 0
+		})
+		if err := c.registerer.Register(refusing); err != nil {
+			return t, fmt.Errorf("register the telemetry's metrics: %w", err)
+		}
+	}
 	logRetention, spanRetention, metricRetention := c.retentions()
 	common := engineConfig{
 		store: c.store, options: c.options, command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,

@@ -29,6 +29,9 @@ func TestDiskWatermark(t *testing.T) {
 	if res.Status != http.StatusServiceUnavailable || !strings.Contains(parts["ingest"], "nearly full") || parts["store"] != "ok" {
 		t.Errorf("readyz: %d %s", res.Status, res.Body)
 	}
+	if res := s.Do(http.MethodGet, "/metrics", ""); !strings.Contains(res.Body, "oriel_telemetry_disk_low 1\n") {
+		t.Error("the metrics do not say so")
+	}
 	if res := s.Do(http.MethodGet, "/login", ""); res.Status != http.StatusOK {
 		t.Errorf("sign-in: %d", res.Status)
 	}
