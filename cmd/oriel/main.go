@@ -38,6 +38,7 @@ type cli struct {
 	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
+	Telemetry  telemetryCommand  `cmd:"" help:"The telemetry store: usage."`
 	Import     importCommand     `cmd:"" help:"Bring log files into a team."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`

@@ -209,9 +209,9 @@ type Change struct {
 type Source interface {
 	// Standing reads a grant as it is now. Errors: grant.ErrNotFound.
 	Standing(ctx context.Context, id grant.ID) (*grant.Standing, error)
-	// TenantOfKey returns the tenant of a working ingest key by the hash of
+	// KeyUse returns what a working ingest key is good for by the hash of
 	// its secret. Errors: org.ErrKeyNotFound.
-	TenantOfKey(ctx context.Context, hash string) (telemetry.TenantID, error)
+	KeyUse(ctx context.Context, hash string) (org.KeyUse, error)
 	// ChangesAfter returns the changes after seq in order, and the newest
 	// sequence number of all.
 	ChangesAfter(ctx context.Context, seq int64) (changes []Change, newest int64, err error)

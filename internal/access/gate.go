@@ -14,7 +14,6 @@ import (
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
-	"github.com/orielhq/oriel/internal/telemetry"
 )
 
 const (
@@ -68,7 +67,7 @@ type Gate struct {
 	epoch, withdrawals uint64
 	verified           map[[sha256.Size]byte]verifiedToken
 	standings          map[grant.ID]*grant.Standing
-	keys               map[string]telemetry.TenantID // hash of the key; 0 for a key that does not work
+	keys               map[string]org.KeyUse // hash of the key; tenant 0 for a key that does not work
 	watches            map[*watch]struct{}
 }
 
@@ -97,7 +96,7 @@ func NewGate(ctx context.Context, c Config) (*Gate, error) {
 		Config:    c,
 		verified:  make(map[[sha256.Size]byte]verifiedToken),
 		standings: make(map[grant.ID]*grant.Standing),
-		keys:      make(map[string]telemetry.TenantID),
+		keys:      make(map[string]org.KeyUse),
 		watches:   make(map[*watch]struct{}),
 	}
 	start := time.Now()
@@ -317,39 +316,39 @@ func (g *Gate) keep(s *grant.Standing, epoch uint64) bool {
 	return true
 }
 
-// CheckKey returns the tenant that an ingest key writes to. Errors:
+// CheckKey returns where an ingest key writes to and what it may. Errors:
 // ErrKeyUnknown, ErrNotCurrent; any other is our own fault.
-func (g *Gate) CheckKey(ctx context.Context, key org.KeySecret) (telemetry.TenantID, error) {
+func (g *Gate) CheckKey(ctx context.Context, key org.KeySecret) (org.KeyUse, error) {
 	if !key.WellFormed() {
-		return 0, ErrKeyUnknown
+		return org.KeyUse{}, ErrKeyUnknown
 	}
 	if err := g.keepUp(ctx); err != nil {
-		return 0, err
+		return org.KeyUse{}, err
 	}
 	hash := key.Hash()
 	g.mu.RLock()
-	tenant, ok := g.keys[hash]
+	use, ok := g.keys[hash]
 	epoch := g.epoch
 	g.mu.RUnlock()
 	if !ok {
 		var err error
-		tenant, err = g.Source.TenantOfKey(ctx, hash)
+		use, err = g.Source.KeyUse(ctx, hash)
 		if err != nil && !errors.Is(err, org.ErrKeyNotFound) {
-			return 0, fmt.Errorf("look up ingest key: %w", err)
+			return org.KeyUse{}, fmt.Errorf("look up ingest key: %w", err)
 		}
 		g.mu.Lock()
 		if g.epoch == epoch {
 			if len(g.keys) >= maxKeys {
 				clear(g.keys)
 			}
-			g.keys[hash] = tenant
+			g.keys[hash] = use
 		}
 		g.mu.Unlock()
 	}
-	if tenant == 0 {
-		return 0, ErrKeyUnknown
+	if use.Tenant == 0 {
+		return org.KeyUse{}, ErrKeyUnknown
 	}
-	return tenant, nil
+	return use, nil
 }
 
 // ErrStreamOver is the cause with which a watched context ends.

@@ -19,7 +19,6 @@ import (
 	"github.com/orielhq/oriel/internal/grant/granttest"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
-	"github.com/orielhq/oriel/internal/telemetry"
 )
 
 // source is the real store, with its queries counted and its feed cut at will.
@@ -34,9 +33,9 @@ func (s *source) Standing(ctx context.Context, id grant.ID) (*grant.Standing, er
 	return s.Source.Standing(ctx, id)
 }
 
-func (s *source) TenantOfKey(ctx context.Context, hash string) (telemetry.TenantID, error) {
+func (s *source) KeyUse(ctx context.Context, hash string) (org.KeyUse, error) {
 	s.queries.Add(1)
-	return s.Source.TenantOfKey(ctx, hash)
+	return s.Source.KeyUse(ctx, hash)
 }
 
 func (s *source) ChangesAfter(ctx context.Context, seq int64) ([]access.Change, int64, error) {
@@ -488,11 +487,12 @@ func waitFor(t *testing.T, ctx context.Context) {
 func TestCheckKey(t *testing.T) {
 	f := granttest.New(t)
 	g, src := newGate(t, f)
-	k, secret, err := f.Directory.AddKey(t.Context(), "shop", "collector", audit.System())
+	limits := org.KeyLimits{Signals: []string{"spans", "logs", "spans"}, BytesPerSecond: 100}
+	k, secret, err := f.Directory.AddLimitedKey(t.Context(), "shop", "collector", limits, audit.System())
 	f.Must(err)
-	tenant, err := g.CheckKey(t.Context(), secret)
-	if err != nil || tenant != f.Shop.Tenant {
-		t.Fatalf("CheckKey = %d, %v", tenant, err)
+	use, err := g.CheckKey(t.Context(), secret)
+	if err != nil || use.ID != k.ID || use.Tenant != f.Shop.Tenant || strings.Join(use.Signals, " ") != "logs spans" || use.BytesPerSecond != 100 {
+		t.Fatalf("CheckKey = %+v, %v", use, err)
 	}
 	before := src.queries.Load()
 	_, err = g.CheckKey(t.Context(), secret)

@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry/victoria": {"internal/telemetry"},
 	"internal/telemetry/spool":    {"internal/telemetry"},
 	"internal/telemetry/disk":     {"internal/telemetry"},
+	"internal/telemetry/prom":     {"internal/telemetry"},
 
 	// The whole.
 	"internal/server":          {"*"},

@@ -47,6 +47,8 @@ type Server struct {
 	Listen    string `help:"Address to listen on." default:"127.0.0.1:8080" env:"ORIEL_LISTEN" placeholder:"HOST:PORT"`
 	PublicURL string `help:"The address under which people and clients reach this server: https, or http on this computer. Default: http:// and the listening address." env:"ORIEL_PUBLIC_URL" placeholder:"URL"`
 
+	OTLPGRPCListen string `name:"otlp-grpc-listen" help:"Address to take OTLP over gRPC on, without TLS; - for none. Default: 127.0.0.1:4317 if nothing else listens there." env:"ORIEL_OTLP_GRPC_LISTEN" placeholder:"HOST:PORT"`
+
 	Sessions struct {
 		Disconnect string        `help:"When assistants are disconnected: hourly (on the full hour, UTC) or never." enum:"hourly,never" default:"hourly" env:"ORIEL_SESSIONS_DISCONNECT" placeholder:"WHEN"`
 		Reconnect  string        `help:"How an assistant comes back after the hour: refresh (by itself) or interactive (its person signs in again)." enum:"refresh,interactive" default:"refresh" env:"ORIEL_SESSIONS_RECONNECT" placeholder:"HOW"`
@@ -65,6 +67,7 @@ type Server struct {
 	} `embed:"" prefix:"clients-"`
 
 	Telemetry `embed:"" prefix:"telemetry-"`
+	Retention `embed:""`
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
 
@@ -101,6 +104,9 @@ func (s *Server) Check() error {
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("--listen %q: write it like 127.0.0.1:8080 or :8080", s.Listen))
 	}
+	if _, _, err := net.SplitHostPort(s.OTLPGRPCListen); err != nil && s.OTLPGRPCListen != "" && s.OTLPGRPCListen != NoListen {
+		errs = append(errs, fmt.Errorf("--otlp-grpc-listen %q: write it like 127.0.0.1:4317 or :4317, or - for none", s.OTLPGRPCListen))
+	}
 	if _, err := s.Public(); err != nil {
 		errs = append(errs, err)
 	}
@@ -117,6 +123,9 @@ func (s *Server) Check() error {
 		errs = append(errs, err)
 	}
 	if _, err := s.Proxies(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := s.Retention.check(); err != nil {
 		errs = append(errs, err)
 	}
 	if s.Telemetry.Retention < 24*time.Hour {

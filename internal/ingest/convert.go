@@ -22,6 +22,9 @@ const (
 	reasonRowTooLarge   = "row_too_large"
 	reasonTooManyFields = "too_many_fields"
 	reasonExpanded      = "request_expands_too_much"
+	reasonNoID          = "no_id"
+	reasonEngine        = "engine"
+	reasonUnsupported   = "unsupported"
 )
 
 // A converter turns one request into records.
@@ -261,13 +264,16 @@ func recordBytes(r telemetry.LogRecord, skip int) int {
 
 // rejectedSummary returns how many records were rejected, and a message for the
 // sender's log where there is something to say.
-func (c *converter) rejectedSummary() (n int64, message string) {
+func (c *converter) rejectedSummary(what string) (n int64, message string) {
 	var parts []string
 	for _, r := range []struct{ reason, text string }{
 		{reasonTooOld, fmt.Sprintf("older than the retention of %s", c.retention)},
 		{reasonTooNew, fmt.Sprintf("more than %s in the future", futureTolerance)},
 		{reasonRowTooLarge, fmt.Sprintf("larger than %d bytes", MaxRowBytes)},
 		{reasonTooManyFields, fmt.Sprintf("with more than %d attributes", MaxFields)},
+		{reasonNoID, "without a trace id or span id"},
+		{reasonEngine, "that the store cannot hold"},
+		{reasonUnsupported, "of a kind that is not supported: only cumulative sums and histograms are"},
 		{reasonExpanded, "because the request repeats large resource attributes for too many records; send smaller batches"},
 	} {
 		if k := c.rejected[r.reason]; k > 0 {
@@ -278,7 +284,7 @@ func (c *converter) rejectedSummary() (n int64, message string) {
 	if n == 0 {
 		return 0, ""
 	}
-	return n, fmt.Sprintf("%d of %d log records were rejected: %s", n, c.total, strings.Join(parts, "; "))
+	return n, fmt.Sprintf("%d of %d %s were rejected: %s", n, c.total, what, strings.Join(parts, "; "))
 }
 
 // valueText returns a value as a field holds it: numbers and booleans in

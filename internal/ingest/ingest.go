@@ -1,5 +1,5 @@
-// Package ingest takes telemetry in: OTLP log requests over HTTP, and this
-// server's own log lines ([SelfHandler]).
+// Package ingest takes telemetry in: logs, spans and metrics over OTLP, and
+// this server's own log lines ([SelfHandler]).
 //
 // A request passes key check, size limits, a scan of its structure, decoding
 // and conversion, and is answered only after [telemetry.Writer] has accepted
@@ -10,6 +10,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -25,12 +26,23 @@ import (
 // or of no team that may send.
 var ErrKeyRefused = errors.New("the ingest key is not valid")
 
+// A Key is what a good ingest key stands for.
+type Key struct {
+	// ID tells keys apart.
+	ID     string
+	Tenant telemetry.TenantID
+	// Signals are what it may send, of logs, spans and metrics; none is all.
+	Signals []string
+	// BytesPerSecond bounds what it sends, decompressed; 0 is no bound.
+	BytesPerSecond int64
+}
+
 // A KeyChecker finds the team that an ingest key belongs to. Implementations
 // are safe for concurrent use.
 type KeyChecker interface {
-	// CheckKey returns the tenant to write to. Errors: ErrKeyRefused where the
+	// CheckKey returns what the key is good for. Errors: ErrKeyRefused where the
 	// key is no good; any other means that it could not be checked now.
-	CheckKey(ctx context.Context, key string) (telemetry.TenantID, error)
+	CheckKey(ctx context.Context, key string) (Key, error)
 }
 
 // Limits on one request. They bound the memory that a sender can take.
@@ -81,11 +93,19 @@ const futureTolerance = 48 * time.Hour
 type Config struct {
 	Keys   KeyChecker
 	Writer telemetry.Writer
+	// Spans takes spans; nil where none are taken.
+	Spans telemetry.SpanWriter
+	// Metrics takes metrics; nil where none are taken.
+	Metrics MetricWriter
+	// Remote takes Prometheus remote write; nil where it is not taken.
+	Remote RemoteWriter
 	Logger *slog.Logger
 	Now    func() time.Time
 	// Retention is the age at which the engine forgets; older records are
 	// rejected with a reason rather than dropped in silence.
 	Retention time.Duration
+	// SpanRetention is that of spans; 0 is Retention.
+	SpanRetention time.Duration
 	// Ready says why new data would be refused now, so that it is refused
 	// before it is read; nil is always ready.
 	Ready func() error
@@ -98,15 +118,20 @@ type Config struct {
 
 // A Server answers OTLP requests. It is safe for concurrent use.
 type Server struct {
-	keys        KeyChecker
-	writer      telemetry.Writer
-	ready       func() error
-	log         *slog.Logger
-	now         func() time.Time
-	retention   time.Duration
-	metrics     *Metrics
-	maxInFlight int64
-	inFlight    atomic.Int64
+	keys         KeyChecker
+	writer       telemetry.Writer
+	ready        func() error
+	log          *slog.Logger
+	now          func() time.Time
+	retention    time.Duration
+	spans        telemetry.SpanWriter
+	spanAge      time.Duration
+	metricWriter MetricWriter
+	remote       RemoteWriter
+	metrics      *Metrics
+	rates        rates
+	maxInFlight  int64
+	inFlight     atomic.Int64
 }
 
 // New returns a Server. It refuses a Config with gaps and fails where the
@@ -127,6 +152,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		keys: c.Keys, writer: c.Writer, ready: c.Ready, log: c.Logger, now: c.Now, retention: c.Retention,
+		metricWriter: c.Metrics, remote: c.Remote, spans: c.Spans, spanAge: cmp.Or(c.SpanRetention, c.Retention),
 		metrics: m, maxInFlight: c.MaxInFlightBytes,
 	}, nil
 }

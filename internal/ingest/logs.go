@@ -1,245 +1,33 @@
 package ingest
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"mime"
-	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
-	spb "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/orielhq/oriel/internal/telemetry"
 )
 
-const (
-	typeProtobuf = "application/x-protobuf"
-	typeJSON     = "application/json"
-)
-
-// A failure is an answer other than 200. Its cause is for the log alone.
-type failure struct {
-	status int
-	code   codes.Code
-	public string
-	cause  error
-	// after is when to send again; 0 means the usual pause.
-	after time.Duration
-}
-
-func (f *failure) Error() string { return f.public }
-
-func refuse(status int, code codes.Code, cause error, format string, args ...any) *failure {
-	return &failure{status: status, code: code, cause: cause, public: fmt.Sprintf(format, args...)}
-}
-
-// Logs answers POST /v1/logs (OTLP specification 1.x, "OTLP/HTTP"). It answers
-// 200 after the writer has taken the records, with the number of those
-// rejected as partial success; 400, 401, 408, 413 and 415 where sending again is
-// no use, 429 and 503 with Retry-After where it is. Answers are in the request's
-// content type, errors as google.rpc.Status.
-func (s *Server) Logs(w http.ResponseWriter, r *http.Request) {
-	contentType, body, f := s.logs(w, r)
-	if f != nil {
-		if f.cause != nil {
-			s.log.WarnContext(r.Context(), "OTLP request not stored", "status", f.status, "reason", f.public, "error", f.cause)
-		}
-		s.metrics.Requests.WithLabelValues(strconv.Itoa(f.status)).Inc()
-		writeStatus(w, contentType, f)
-		return
-	}
-	s.metrics.Requests.WithLabelValues("200").Inc()
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body)
-}
-
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) (contentType string, body []byte, f *failure) {
-	contentType, err := requestType(r)
-	tenant, f := s.tenant(r) // before anything else: a stranger learns only that
-	if f != nil {
-		return contentType, nil, f
-	}
-	if err != nil {
-		return contentType, nil, refuse(http.StatusUnsupportedMediaType, codes.InvalidArgument, nil,
-			"content type %q is not supported; send %s or %s", cut(r.Header.Get("Content-Type"), 100), typeProtobuf, typeJSON)
-	}
-
-	if err := s.ready(); err != nil {
-		return contentType, nil, notNow(err)
-	}
-
-	lease := s.newLease()
-	defer lease.release()
-	data, f := readBody(w, r, lease)
-	if f != nil {
-		return contentType, nil, f
-	}
-	s.metrics.Bytes.Add(float64(len(data)))
-
-	req, f := decode(contentType, data)
-	if f != nil {
-		return contentType, nil, f
+// takeLogs is the taker of log records.
+func (s *Server) takeLogs(ctx context.Context, tenant telemetry.TenantID, contentType string, data []byte) (outcome, *failure) {
+	req := plogotlp.NewExportRequest()
+	if f := decode(signalLogs, contentType, data, &req); f != nil {
+		return outcome{}, f
 	}
 	c := converter{now: s.now(), retention: s.retention}
 	records := c.convert(req.Logs())
-	if len(records) > 0 {
-		if f := s.write(r.Context(), tenant, records); f != nil {
-			return contentType, nil, f
+	accepted := int64(len(records))
+	if accepted > 0 {
+		n, err := rejectedBy(s.writer.WriteLogs(ctx, tenant, records), c.rejected)
+		if err != nil {
+			return outcome{}, notNow(err)
 		}
-		s.metrics.Accepted.Add(float64(len(records)))
-		s.metrics.Batches.Inc()
+		accepted -= n
 	}
-	for reason, n := range c.rejected {
-		s.metrics.Rejected.WithLabelValues(reason).Add(float64(n))
-	}
-
 	resp := plogotlp.NewExportResponse()
-	if n, message := c.rejectedSummary(); n > 0 {
+	if n, message := c.rejectedSummary("log records"); n > 0 {
 		resp.PartialSuccess().SetRejectedLogRecords(n)
 		resp.PartialSuccess().SetErrorMessage(message)
 	}
-	if contentType == typeJSON {
-		body, err = resp.MarshalJSON()
-	} else {
-		body, err = resp.MarshalProto()
-	}
-	if err != nil {
-		return contentType, nil, refuse(http.StatusInternalServerError, codes.Internal, err, "the answer could not be written")
-	}
-	return contentType, body, nil
-}
-
-func (s *Server) write(ctx context.Context, tenant telemetry.TenantID, records []telemetry.LogRecord) *failure {
-	err := s.writer.WriteLogs(ctx, tenant, records)
-	if err == nil {
-		return nil
-	}
-	return notNow(err)
-}
-
-// notNow answers what a writer failed with.
-func notNow(err error) *failure {
-	overload, ok := errors.AsType[*telemetry.OverloadError](err)
-	switch {
-	case ok:
-		f := refuse(http.StatusTooManyRequests, codes.ResourceExhausted, nil, "%s", overload.Reason)
-		f.after = overload.RetryAfter
-		return f
-	case errors.Is(err, telemetry.ErrUnavailable):
-		return refuse(http.StatusServiceUnavailable, codes.Unavailable, err, "storage is temporarily unavailable; send again later")
-	default:
-		// Not knowing what went wrong is no reason to let the sender throw
-		// its records away: 503 is what makes it keep and resend them.
-		return refuse(http.StatusServiceUnavailable, codes.Unavailable, err, "the records could not be stored; send again later")
-	}
-}
-
-// tenant reads the ingest key. Only the Authorization header counts: keys in
-// addresses end up in access logs.
-func (s *Server) tenant(r *http.Request) (telemetry.TenantID, *failure) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) != 1 {
-		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send one header: Authorization: Bearer <ingest key>")
-	}
-	scheme, key, _ := strings.Cut(headers[0], " ")
-	key = strings.TrimSpace(key)
-	if !strings.EqualFold(scheme, "Bearer") || key == "" {
-		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "send the header as Authorization: Bearer <ingest key>")
-	}
-	tenant, err := s.keys.CheckKey(r.Context(), key)
-	switch {
-	case errors.Is(err, ErrKeyRefused):
-		return 0, refuse(http.StatusUnauthorized, codes.Unauthenticated, nil, "the ingest key is not valid; a team's administrator can make a new one")
-	case err != nil:
-		return 0, refuse(http.StatusServiceUnavailable, codes.Unavailable, err, "the ingest key cannot be checked now; send again later")
-	case tenant == 0:
-		return 0, refuse(http.StatusServiceUnavailable, codes.Unavailable, errors.New("key checker returned tenant 0"), "the ingest key cannot be checked now; send again later")
-	}
-	return tenant, nil
-}
-
-// requestType returns the encoding of the request, which is also the answer's.
-// Errors to unknown types are answered as JSON, which people can read.
-func requestType(r *http.Request) (string, error) {
-	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err == nil && t == typeProtobuf:
-		return typeProtobuf, nil
-	case err == nil && t == typeJSON:
-		return typeJSON, nil
-	}
-	return typeJSON, errors.New("unknown content type")
-}
-
-func decode(contentType string, data []byte) (plogotlp.ExportRequest, *failure) {
-	req := plogotlp.NewExportRequest()
-	var err error
-	if contentType == typeJSON {
-		if !json.Valid(data) {
-			return req, refuse(http.StatusBadRequest, codes.InvalidArgument, nil, "the body is not valid JSON")
-		}
-		if err = scanJSON(data); err == nil {
-			err = req.UnmarshalJSON(data)
-		}
-	} else if err = scanProto(data); err == nil {
-		err = req.UnmarshalProto(data)
-	}
-	if tooLarge, ok := errors.AsType[*tooLargeError](err); ok {
-		return req, refuse(http.StatusRequestEntityTooLarge, codes.InvalidArgument, nil, "%s", tooLarge)
-	}
-	if err != nil {
-		return req, refuse(http.StatusBadRequest, codes.InvalidArgument, nil, "the body is not an OTLP logs request: %s", cut(err.Error(), 200))
-	}
-	return req, nil
-}
-
-// writeStatus writes a google.rpc.Status ("Failures" in the specification).
-func writeStatus(w http.ResponseWriter, contentType string, f *failure) {
-	st := &spb.Status{Code: int32(f.code), Message: strings.ToValidUTF8(f.public, "\uFFFD")}
-	var b []byte
-	var err error
-	if contentType == typeJSON {
-		if b, err = protojson.Marshal(st); err == nil {
-			var compact bytes.Buffer // protojson varies its white space on purpose
-			if json.Compact(&compact, b) == nil {
-				b = compact.Bytes()
-			}
-		}
-	} else {
-		b, err = proto.Marshal(st)
-	}
-	if err != nil {
-		b = nil
-	}
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	switch f.status {
-	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", "Bearer")
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		// Whole seconds, and never 0: RFC 9110 §10.2.3.
-		h.Set("Retry-After", strconv.Itoa(max(1, int(cmp.Or(f.after, retryAfter).Seconds()))))
-	}
-	w.WriteHeader(f.status)
-	_, _ = w.Write(b)
-}
-
-// cut shortens text that a sender chose before it is shown.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return outcome{signal: signalLogs, accepted: accepted, rejected: c.rejected, response: resp}, nil
 }

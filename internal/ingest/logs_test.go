@@ -36,16 +36,20 @@ var testNow = time.Date(2018, 3, 3, 10, 0, 0, 0, time.UTC)
 // keys is a KeyChecker of fixed answers.
 type keys struct{}
 
-func (keys) CheckKey(_ context.Context, key string) (telemetry.TenantID, error) {
+func (keys) CheckKey(_ context.Context, key string) (Key, error) {
 	switch key {
 	case "good":
-		return 7, nil
+		return Key{ID: key, Tenant: 7}, nil
+	case "logs-only":
+		return Key{ID: key, Tenant: 7, Signals: []string{"logs"}}, nil
+	case "slow":
+		return Key{ID: key, Tenant: 7, BytesPerSecond: 10}, nil
 	case "broken":
-		return 0, errors.New("the database is gone")
+		return Key{}, errors.New("the database is gone")
 	case "zero":
-		return 0, nil
+		return Key{}, nil
 	}
-	return 0, fmt.Errorf("check key: %w", ErrKeyRefused)
+	return Key{}, fmt.Errorf("check key: %w", ErrKeyRefused)
 }
 
 // recorder is a Writer that keeps what it gets.
@@ -464,7 +468,7 @@ func TestLogsPartialSuccess(t *testing.T) {
 			counts[f.GetName()] += m.GetCounter().GetValue()
 		}
 	}
-	if counts["oriel_ingest_log_records_accepted_total"] != 2 || counts["oriel_ingest_log_records_rejected_total"] != 6 ||
+	if counts["oriel_ingest_accepted_total"] != 2 || counts["oriel_ingest_rejected_total"] != 6 ||
 		counts["oriel_ingest_batches_total"] != 1 || counts["oriel_ingest_requests_total"] != 1 || counts["oriel_ingest_bytes_total"] == 0 {
 		t.Errorf("metrics %v", counts)
 	}

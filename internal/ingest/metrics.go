@@ -9,9 +9,9 @@ import (
 // Metrics counts what comes in. Nothing is counted by team: the number of
 // series stays fixed.
 type Metrics struct {
-	// Accepted counts records that the engine took.
-	Accepted prometheus.Counter
-	// Rejected counts records that were refused, by reason.
+	// Accepted counts records that were taken, by signal.
+	Accepted *prometheus.CounterVec
+	// Rejected counts records that were refused, by signal and reason.
 	Rejected *prometheus.CounterVec
 	// Bytes counts bodies after decompression.
 	Bytes prometheus.Counter
@@ -24,12 +24,12 @@ type Metrics struct {
 func newMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	const ns, sub = "oriel", "ingest"
 	m := &Metrics{
-		Accepted: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: ns, Subsystem: sub, Name: "log_records_accepted_total", Help: "Log records stored.",
-		}),
+		Accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "accepted_total", Help: "Log records, spans and data points stored.",
+		}, []string{"signal"}),
 		Rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: ns, Subsystem: sub, Name: "log_records_rejected_total", Help: "Log records refused, by reason.",
-		}, []string{"reason"}),
+			Namespace: ns, Subsystem: sub, Name: "rejected_total", Help: "Log records, spans and data points refused, by reason.",
+		}, []string{"signal", "reason"}),
 		Bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "bytes_total", Help: "Bytes of request bodies after decompression.",
 		}),

@@ -21,10 +21,10 @@ var errMalformed = errors.New("malformed protobuf")
 
 type counts struct{ records, groups, values int }
 
-func (c *counts) check() error {
+func (c *counts) check(sig signal) error {
 	switch {
 	case c.records > maxRecords:
-		return &tooLargeError{fmt.Sprintf("the request has more than %d log records; send smaller batches", maxRecords)}
+		return &tooLargeError{fmt.Sprintf("the request has more than %d %s; send smaller batches", maxRecords, sig)}
 	case c.groups > maxRecords:
 		return &tooLargeError{fmt.Sprintf("the request has more than %d resource or scope groups; send smaller batches", maxRecords)}
 	case c.values > maxValues:
@@ -37,60 +37,159 @@ func errTooDeep() error {
 	return &tooLargeError{fmt.Sprintf("attribute values are nested deeper than %d levels", maxValueDepth)}
 }
 
-// message kinds of the OTLP logs schema, as far as they hold other messages.
+// A signal is what a request carries, in the words of messages and metrics.
+type signal string
+
+const (
+	signalLogs    signal = "log records"
+	signalSpans   signal = "spans"
+	signalMetrics signal = "data points"
+)
+
+// request names the signal's request.
+func (s signal) request() string {
+	switch s {
+	case signalSpans:
+		return "trace"
+	case signalMetrics:
+		return "metrics"
+	}
+	return "logs"
+}
+
+// message kinds of the OTLP schema, as far as they hold other messages.
 type kind uint8
 
 const (
-	kindRequest kind = iota
-	kindResourceLogs
+	kindNone kind = iota
+	kindRequest
+	kindResourceGroup
 	kindResource
-	kindScopeLogs
+	kindScopeGroup
 	kindScope
-	kindRecord
 	kindKeyValue
 	kindAny
 	kindArray
 	kindKVList
 	kindEntityRef
-	kindNone
+
+	kindLogRecord
+
+	kindSpan
+	kindEvent
+	kindLink
+
+	kindMetric
+	kindNumbers // Gauge or Sum
+	kindHistogram
+	kindExponential
+	kindSummary
+	kindNumberPoint
+	kindHistogramPoint
+	kindExponentialPoint
+	kindSummaryPoint
+	kindExemplar
+	kindQuantile
 )
 
-// child returns the kind of the message in field num of k
-// (opentelemetry/proto/logs/v1/logs.proto, common.proto, resource.proto).
-func (k kind) child(num protowire.Number) kind {
-	switch {
-	case k == kindRequest && num == 1:
-		return kindResourceLogs
-	case k == kindResourceLogs && num == 1:
-		return kindResource
-	case k == kindResourceLogs && num == 2:
-		return kindScopeLogs
-	case k == kindResource && num == 1, k == kindScope && num == 3, k == kindRecord && num == 6, k == kindKVList && num == 1:
-		return kindKeyValue
-	case k == kindResource && num == 3:
-		return kindEntityRef
-	case k == kindScopeLogs && num == 1:
-		return kindScope
-	case k == kindScopeLogs && num == 2:
-		return kindRecord
-	case k == kindRecord && num == 5, k == kindKeyValue && num == 2, k == kindArray && num == 1:
-		return kindAny
-	case k == kindAny && num == 5:
-		return kindArray
-	case k == kindAny && num == 6:
-		return kindKVList
-	}
-	return kindNone
+// A field is the place of one message in another.
+type field struct {
+	of  kind
+	num protowire.Number
 }
 
-// scanProto checks the counts and the nesting of an ExportLogsServiceRequest.
-func scanProto(data []byte) error {
+// A schema is the tree of messages of a signal's request: the kind of the
+// message in a field of another.
+type schema [kindQuantile + 1][maxFieldNumber + 1]kind
+
+// maxFieldNumber is the highest number of a field that holds a message.
+const maxFieldNumber = 13
+
+func newSchema(own map[field]kind) *schema {
+	var s schema
+	for _, fields := range []map[field]kind{commonFields(), own} {
+		for f, k := range fields {
+			s[f.of][f.num] = k
+		}
+	}
+	return &s
+}
+
+func (s *schema) child(of kind, num protowire.Number) kind {
+	if num > maxFieldNumber {
+		return kindNone
+	}
+	return s[of][num]
+}
+
+// commonFields and schemas are the trees of
+// opentelemetry/proto/{common,resource,logs,trace,metrics}/v1.
+func commonFields() map[field]kind {
+	return map[field]kind{
+		{kindRequest, 1}:       kindResourceGroup,
+		{kindResourceGroup, 1}: kindResource,
+		{kindResourceGroup, 2}: kindScopeGroup,
+		{kindResource, 1}:      kindKeyValue,
+		{kindResource, 3}:      kindEntityRef,
+		{kindScopeGroup, 1}:    kindScope,
+		{kindScope, 3}:         kindKeyValue,
+		{kindKeyValue, 2}:      kindAny,
+		{kindAny, 5}:           kindArray,
+		{kindAny, 6}:           kindKVList,
+		{kindArray, 1}:         kindAny,
+		{kindKVList, 1}:        kindKeyValue,
+	}
+}
+
+var schemas = map[signal]*schema{
+	signalLogs: newSchema(map[field]kind{
+		{kindScopeGroup, 2}: kindLogRecord,
+		{kindLogRecord, 5}:  kindAny,
+		{kindLogRecord, 6}:  kindKeyValue,
+	}),
+	signalSpans: newSchema(map[field]kind{
+		{kindScopeGroup, 2}: kindSpan,
+		{kindSpan, 9}:       kindKeyValue,
+		{kindSpan, 11}:      kindEvent,
+		{kindSpan, 13}:      kindLink,
+		{kindEvent, 3}:      kindKeyValue,
+		{kindLink, 4}:       kindKeyValue,
+	}),
+	signalMetrics: newSchema(map[field]kind{
+		{kindScopeGroup, 2}: kindMetric,
+		{kindMetric, 5}:     kindNumbers,
+		{kindMetric, 7}:     kindNumbers,
+		{kindMetric, 9}:     kindHistogram,
+		{kindMetric, 10}:    kindExponential,
+		{kindMetric, 11}:    kindSummary,
+		{kindMetric, 12}:    kindKeyValue,
+
+		{kindNumbers, 1}:     kindNumberPoint,
+		{kindHistogram, 1}:   kindHistogramPoint,
+		{kindExponential, 1}: kindExponentialPoint,
+		{kindSummary, 1}:     kindSummaryPoint,
+
+		{kindNumberPoint, 5}:       kindExemplar,
+		{kindNumberPoint, 7}:       kindKeyValue,
+		{kindHistogramPoint, 8}:    kindExemplar,
+		{kindHistogramPoint, 9}:    kindKeyValue,
+		{kindExponentialPoint, 1}:  kindKeyValue,
+		{kindExponentialPoint, 11}: kindExemplar,
+		{kindSummaryPoint, 6}:      kindQuantile,
+		{kindSummaryPoint, 7}:      kindKeyValue,
+		{kindExemplar, 7}:          kindKeyValue,
+	}),
+}
+
+// scanProto checks the counts and the nesting of a request.
+func scanProto(sig signal, data []byte) error {
+	tree := schemas[sig]
 	type frame struct {
 		end  int
 		kind kind
 	}
-	// The four outer levels, and three for each level of a value.
-	const maxFrames = 5 + 3*maxValueDepth
+	// The outer levels, and three for each level of a value.
+	const maxFrames = 8 + 3*maxValueDepth
 	var stack [maxFrames]frame
 	stack[0] = frame{len(data), kindRequest}
 	top, pos := 0, 0
@@ -122,11 +221,11 @@ func scanProto(data []byte) error {
 			return errMalformed
 		}
 		pos += n
-		next := cur.kind.child(num)
+		next := tree.child(cur.kind, num)
 		switch next {
-		case kindRecord:
+		case kindLogRecord, kindSpan, kindNumberPoint, kindHistogramPoint, kindExponentialPoint, kindSummaryPoint:
 			c.records++
-		case kindResourceLogs, kindScopeLogs:
+		case kindResourceGroup, kindScopeGroup, kindMetric:
 			c.groups++
 		case kindNone:
 			if cur.kind == kindEntityRef {
@@ -136,7 +235,7 @@ func scanProto(data []byte) error {
 		default:
 			c.values++
 		}
-		if err := c.check(); err != nil {
+		if err := c.check(sig); err != nil {
 			return err
 		}
 		if next == kindNone {
@@ -150,19 +249,24 @@ func scanProto(data []byte) error {
 	}
 }
 
-// maxJSONDepth allows for the seven brackets around a record and four for each
-// level of a value: {"arrayValue":{"values":[ { and {"kvlistValue":{"values":[ {"value":.
-const maxJSONDepth = 8 + 4*maxValueDepth
+// maxJSONDepth allows for the brackets around a record, or an exemplar of a data
+// point, and four for each level of a value: {"arrayValue":{"values":[ { and
+// {"kvlistValue":{"values":[ {"value":.
+const maxJSONDepth = 13 + 4*maxValueDepth
 
 // scanJSON does the same for a request in JSON, which must be valid.
-func scanJSON(data []byte) error {
+func scanJSON(sig signal, data []byte) error {
 	var stack [maxJSONDepth + 1]byte // opening brackets; stack[0] is unused
 	depth := 0
 	var c counts
 	// element counts one element of the array at depth.
 	element := func() {
-		// {"resourceLogs":[{"scopeLogs":[{"logRecords":[: depths 1 to 6.
-		const path = "{[{[{["
+		// {"resourceLogs":[{"scopeLogs":[{"logRecords":[: depths 1 to 6, and
+		// {"gauge":{"dataPoints":[ in metrics: 7 to 9.
+		path := "{[{[{["
+		if sig == signalMetrics {
+			path = "{[{[{[{{["
+		}
 		for i := 1; i <= depth && depth <= len(path); i++ {
 			if stack[i] != path[i-1] {
 				c.values++
@@ -173,6 +277,12 @@ func scanJSON(data []byte) error {
 		case 2, 4:
 			c.groups++
 		case 6:
+			if sig == signalMetrics {
+				c.groups++
+			} else {
+				c.records++
+			}
+		case 9:
 			c.records++
 		default:
 			c.values++
@@ -205,7 +315,7 @@ func scanJSON(data []byte) error {
 				element()
 			}
 		}
-		if err := c.check(); err != nil {
+		if err := c.check(sig); err != nil {
 			return err
 		}
 	}

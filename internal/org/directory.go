@@ -405,6 +405,11 @@ func roleNames(roles []Role) string {
 // AddKey makes an ingest key for a team. The secret is returned once and kept
 // nowhere.
 func (d *Directory) AddKey(ctx context.Context, slug, name string, by audit.Actor) (IngestKey, KeySecret, error) {
+	return d.AddLimitedKey(ctx, slug, name, KeyLimits{}, by)
+}
+
+// AddLimitedKey is AddKey for a key that may send less.
+func (d *Directory) AddLimitedKey(ctx context.Context, slug, name string, limits KeyLimits, by audit.Actor) (IngestKey, KeySecret, error) {
 	t, err := d.Team(ctx, slug)
 	if err != nil {
 		return IngestKey{}, "", err
@@ -412,7 +417,10 @@ func (d *Directory) AddKey(ctx context.Context, slug, name string, by audit.Acto
 	if name, err = parseName("a key", name); err != nil {
 		return IngestKey{}, "", err
 	}
-	k := IngestKey{ID: KeyID(newID("key_")), Team: t.ID, Name: name, CreatedAt: d.now()}
+	if err := limits.check(); err != nil {
+		return IngestKey{}, "", err
+	}
+	k := IngestKey{ID: KeyID(newID("key_")), Team: t.ID, Name: name, CreatedAt: d.now(), Limits: limits}
 	secret := newKeySecret()
 	if err := d.store.CreateKey(ctx, k, secret.Hash(), d.event(by, audit.KeyCreated, string(k.ID), t.Slug, name)); err != nil {
 		return IngestKey{}, "", fmt.Errorf("add key %q to %s: %w", name, slug, err)

@@ -21,6 +21,7 @@ type IngestKey struct {
 	CreatedAt time.Time
 	// RevokedAt is zero for a key that works.
 	RevokedAt time.Time
+	Limits    KeyLimits
 }
 
 // KeySecret is an ingest key as its holder presents it. It prints as nothing.

@@ -15,7 +15,6 @@ import (
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/org"
-	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
 	"github.com/orielhq/oriel/internal/telemetry/spool"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
@@ -53,11 +52,12 @@ const (
 // engineConfig says which engine to run.
 type engineConfig struct {
 	// signal is what it stores: logs or spans.
-	signal  string
-	dir     string // of its files
-	spool   string // folder of its spool
-	store   *config.Store
-	options *config.Telemetry
+	signal    string
+	dir       string // of its files
+	spool     string // folder of its spool
+	store     *config.Store
+	options   *config.Telemetry
+	retention time.Duration
 	// memory is the engine's share of what telemetry may use, in percent.
 	memory     int64
 	command    EngineCommand
@@ -125,7 +125,7 @@ func (c engineConfig) settings() (EngineSettings, error) {
 		return EngineSettings{}, err
 	}
 	return EngineSettings{
-		DataDir: dir, Socket: socket, Retention: c.options.Retention, MemoryBytes: memory * c.memory / 100,
+		DataDir: dir, Socket: socket, Retention: c.retention, MemoryBytes: memory * c.memory / 100,
 		// Below the watermark: what the spool took, the engine must take too.
 		MinFreeBytes: max(free/2, 1),
 	}, nil
@@ -188,10 +188,10 @@ func (e *engine) ready() (engine, spool string) {
 type keyChecker struct{ gate *access.Gate }
 
 // CheckKey implements ingest.KeyChecker.
-func (k keyChecker) CheckKey(ctx context.Context, key string) (telemetry.TenantID, error) {
-	tenant, err := k.gate.CheckKey(ctx, org.KeySecret(key))
+func (k keyChecker) CheckKey(ctx context.Context, key string) (ingest.Key, error) {
+	use, err := k.gate.CheckKey(ctx, org.KeySecret(key))
 	if errors.Is(err, access.ErrKeyUnknown) {
-		return 0, ingest.ErrKeyRefused
+		return ingest.Key{}, ingest.ErrKeyRefused
 	}
-	return tenant, err
+	return ingest.Key{ID: string(use.ID), Tenant: use.Tenant, Signals: use.Signals, BytesPerSecond: use.BytesPerSecond}, err
 }

@@ -73,7 +73,7 @@ func openOutlet(ctx context.Context, c ImportConfig) (*outlet, error) {
 			close: func() error { server.close(); return nil },
 		}, nil
 	}
-	store, err := openTelemetry(ctx, telemetryConfig{store: &c.Store, options: &c.Telemetry, command: c.Engine, log: c.Logger})
+	store, err := openTelemetry(ctx, telemetryConfig{store: &c.Store, options: &c.Telemetry, command: c.Engine, log: c.Logger, keep: true, logsOnly: true})
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ const (
 
 	// maxInletBytes bounds one payload.
 	maxInletBytes = 64 << 20
+	// maxAnswerBytes bounds an answer.
+	maxAnswerBytes = 16 << 20
 	// attachTimeout is how long a server that runs may take to say so.
 	attachTimeout = 2 * time.Second
 )
@@ -55,9 +57,11 @@ func listenInlet(c *config.Store) (net.Listener, error) {
 	return l, nil
 }
 
-// inlet returns what answers commands.
-func (t *telemetryStore) inlet() *http.Server {
+// commands returns what answers commands.
+func (s *Server) commands() *http.Server {
+	t := s.telemetry
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+inletUsage, s.answerUsage)
 	mux.HandleFunc("GET "+inletPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("POST "+inletLogs, func(w http.ResponseWriter, r *http.Request) {
 		tenant, err := strconv.ParseUint(r.URL.Query().Get("tenant"), 10, 32)
@@ -139,25 +143,34 @@ func (i *inletClient) appendLogs(ctx context.Context, tenant telemetry.TenantID,
 	return i.ask(ctx, http.MethodPost, inletLogs+"?tenant="+strconv.FormatUint(uint64(tenant), 10), payload)
 }
 
+func (i *inletClient) get(ctx context.Context, path string) ([]byte, error) {
+	return i.do(ctx, http.MethodGet, path, nil)
+}
+
 func (i *inletClient) ask(ctx context.Context, method, path string, body []byte) error {
+	_, err := i.do(ctx, method, path, body)
+	return err
+}
+
+func (i *inletClient) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://server"+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("ask the server: %w", err)
+		return nil, fmt.Errorf("ask the server: %w", err)
 	}
 	resp, err := i.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask the server: %w", errors.Join(telemetry.ErrUnavailable, err))
+		return nil, fmt.Errorf("ask the server: %w", errors.Join(telemetry.ErrUnavailable, err))
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
 	switch {
 	case err != nil:
-		return fmt.Errorf("ask the server: %w", errors.Join(telemetry.ErrUnavailable, err))
+		return nil, fmt.Errorf("ask the server: %w", errors.Join(telemetry.ErrUnavailable, err))
 	case resp.StatusCode == http.StatusTooManyRequests:
 		after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return &telemetry.OverloadError{Reason: strings.TrimSpace(string(text)), RetryAfter: time.Duration(after) * time.Second}
+		return nil, &telemetry.OverloadError{Reason: strings.TrimSpace(string(text)), RetryAfter: time.Duration(after) * time.Second}
 	case resp.StatusCode/100 != 2:
-		return fmt.Errorf("ask the server: %w: %s", telemetry.ErrUnavailable, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("ask the server: %w: %s", telemetry.ErrUnavailable, strings.TrimSpace(string(text)))
 	}
-	return nil
+	return text, nil
 }

@@ -30,6 +30,7 @@ type readiness struct {
 	Store  string `json:"store"`
 	Access string `json:"access"`
 	Logs   string `json:"logs"`
+	Spans  string `json:"spans"`
 	// Ingest says why new telemetry is refused: a full spool or disk.
 	Ingest string `json:"ingest"`
 }
@@ -37,7 +38,7 @@ type readiness struct {
 // readyz says whether everything works. While the engine restarts, sign-in
 // and tokens go on working, but the server is not ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	ready, status := readiness{"ok", "ok", "ok", "ok"}, http.StatusOK
+	ready, status := readiness{"ok", "ok", "ok", "ok", "ok"}, http.StatusOK
 	if _, err := s.db.HasOwner(r.Context()); err != nil {
 		s.log.WarnContext(r.Context(), "store not ready", "err", err)
 		ready.Store, status = "the store does not answer", http.StatusServiceUnavailable
@@ -45,12 +46,17 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := s.gate.Current(); err != nil {
 		ready.Access, status = err.Error(), http.StatusServiceUnavailable
 	}
-	engine, spool := s.telemetry.logs.ready()
-	if engine != "" {
-		ready.Logs, status = engine, http.StatusServiceUnavailable
-	}
-	if spool != "" {
-		ready.Ingest, status = spool, http.StatusServiceUnavailable
+	for _, part := range []struct {
+		*engine
+		status *string
+	}{{s.telemetry.logs, &ready.Logs}, {s.telemetry.spans, &ready.Spans}} {
+		engine, spool := part.ready()
+		if engine != "" {
+			*part.status, status = engine, http.StatusServiceUnavailable
+		}
+		if spool != "" {
+			ready.Ingest, status = spool, http.StatusServiceUnavailable
+		}
 	}
 	if err := web.WriteJSON(w, status, ready); err != nil {
 		s.log.DebugContext(r.Context(), "write readiness", "err", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/config"
@@ -45,9 +46,16 @@ const (
 	storeFile = "oriel.db"
 )
 
-// otlpLogsPath is where OTLP exporters send logs (OTLP specification,
-// "OTLP/HTTP Request").
-const otlpLogsPath = "/v1/logs"
+// Where OTLP exporters send to (OTLP specification, "OTLP/HTTP Request").
+const (
+	otlpLogsPath    = "/v1/logs"
+	otlpTracesPath  = "/v1/traces"
+	otlpMetricsPath = "/v1/metrics"
+	// remoteWritePath is where Prometheus writes to.
+	remoteWritePath = "/api/v1/write"
+	// lokiPushPath is where shippers of logs write to.
+	lokiPushPath = "/loki/api/v1/push"
+)
 
 const (
 	// maxHeaderBytes bounds a request's header: self-contained client ids of
@@ -94,21 +102,23 @@ type Config struct {
 // Server is the whole program, ready to run.
 type Server struct {
 	Config
-	public    spec.PublicURL
-	listener  net.Listener
-	http      *http.Server
-	log       *slog.Logger
-	registry  *prometheus.Registry
-	db        *store.DB
-	keys      *grant.Keyring
-	authority *grant.Authority
-	directory *org.Directory
-	gate      *access.Gate
-	desk      *login.Desk
-	self      *ingest.SelfHandler
-	telemetry *telemetryStore
-	inlet     net.Listener
-	routes    []web.Route
+	public       spec.PublicURL
+	listener     net.Listener
+	http         *http.Server
+	log          *slog.Logger
+	registry     *prometheus.Registry
+	db           *store.DB
+	keys         *grant.Keyring
+	authority    *grant.Authority
+	directory    *org.Directory
+	gate         *access.Gate
+	desk         *login.Desk
+	self         *ingest.SelfHandler
+	telemetry    *telemetryStore
+	inlet        net.Listener
+	grpc         *grpc.Server
+	grpcListener net.Listener
+	routes       []web.Route
 }
 
 // New opens and starts everything but the answering of requests. A server
@@ -142,6 +152,9 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.mount(); err != nil {
+		return nil, err
+	}
+	if err := s.listenGRPC(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -267,12 +280,13 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Ready: s.telemetry.logs.spool.Ready, Logger: s.log, Now: s.Now,
-		Retention: s.Settings.Telemetry.Retention, Registerer: s.registry,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Metrics: s.telemetry.metrics, Remote: remoteWriter{s.telemetry.metrics}, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
+		Retention: s.Settings.Telemetry.Retention, SpanRetention: s.Settings.Traces, Registerer: s.registry,
 	})
 	if err != nil {
 		return err
 	}
+	s.grpc = in.GRPC()
 	s.routes = append(s.routes, site.AssetRoutes()...)
 	s.routes = append(s.routes, s.desk.Routes()...)
 	s.routes = append(s.routes, providers.Routes()...)
@@ -281,6 +295,10 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, mcp.Routes()...)
 	s.routes = append(s.routes, provisioning.Routes()...)
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpTracesPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Traces)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpMetricsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Metrics)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + remoteWritePath, Who: web.Anyone, Handler: http.HandlerFunc(in.RemoteWrite)})
+	s.routes = append(s.routes, web.Route{Pattern: "POST " + lokiPushPath, Who: web.Anyone, Handler: http.HandlerFunc(in.LokiPush)})
 	s.routes = append(s.routes, s.operations(site)...)
 	mux := http.NewServeMux()
 	web.Mount(mux, s.routes)
@@ -311,18 +329,27 @@ func (s *Server) Run(ctx context.Context) error {
 	background.Go(func() error { s.sweep(serving); return nil })
 	background.Go(func() error { s.followSelfTeam(serving); return nil })
 
-	commands := s.telemetry.inlet()
+	commands := s.commands()
 	background.Go(func() error { return serveInlet(serving, commands, s.inlet) })
+
+	// It ends with the requests: what it took must reach the spool before
+	// that closes.
+	grpcServing, stopGRPC := context.WithCancel(serving)
+	defer stopGRPC()
+	if s.grpcListener != nil {
+		background.Go(func() error { return serveGRPC(grpcServing, s.grpc, s.grpcListener) })
+	}
 
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
-	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "version", s.Version)
+	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "otlp_grpc", s.GRPCAddr(), "version", s.Version)
 
 	var err error
 	select {
 	case err = <-served:
 	case <-ctx.Done():
 		s.log.Info("stopping")
+		stopGRPC()
 		err = s.stopServing()
 	}
 	stopServing()
@@ -348,6 +375,11 @@ func (s *Server) close(ctx context.Context) error {
 	var errs []error
 	if s.listener != nil {
 		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.grpcListener != nil {
+		if err := s.grpcListener.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

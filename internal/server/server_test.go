@@ -37,7 +37,7 @@ func TestOperations(t *testing.T) {
 	res := s.Do(http.MethodGet, "/readyz", "")
 	var parts map[string]string
 	s.Must(res.JSON(&parts))
-	for _, part := range []string{"store", "access", "logs", "ingest"} {
+	for _, part := range []string{"store", "access", "logs", "spans", "ingest"} {
 		if parts[part] != "ok" {
 			t.Errorf("readyz: %s is %q", part, parts[part])
 		}

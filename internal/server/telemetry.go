@@ -1,17 +1,22 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
+	"github.com/orielhq/oriel/internal/telemetry/prom"
 	"github.com/orielhq/oriel/internal/telemetry/spool"
 )
 
@@ -19,19 +24,42 @@ import (
 const (
 	telemetryDir = "telemetry"
 	logsDir      = "telemetry/logs"
+	spansDir     = "telemetry/spans"
+	metricsDir   = "telemetry/metrics"
 	logSpoolDir  = "telemetry/spool/logs"
+	spanSpoolDir = "telemetry/spool/spans"
 )
 
-// logMemory is the log engine's share of the telemetry's memory, in percent.
-const logMemory = 100
+// The engines' shares of the telemetry's memory, in percent.
+const (
+	logMemory  = 60
+	spanMemory = 40
+)
 
 // telemetryConfig is what the telemetry store of one process needs.
 type telemetryConfig struct {
 	store      *config.Store
 	options    *config.Telemetry
+	retention  config.Retention
 	command    EngineCommand
 	log        *slog.Logger
 	registerer prometheus.Registerer
+	// keep deletes nothing by age: for commands, which may not have been
+	// given the server's settings.
+	keep bool
+	// logsOnly opens the log engine alone.
+	logsOnly bool
+}
+
+// forEver is the retention of those who delete nothing.
+const forEver = 100 * 365 * 24 * time.Hour
+
+func (c telemetryConfig) retentions() (logs, spans, metrics time.Duration) {
+	if c.keep {
+		return forEver, forEver, forEver
+	}
+	logs = c.options.Retention
+	return logs, cmp.Or(c.retention.Traces, logs), cmp.Or(c.retention.Metrics, logs)
 }
 
 // telemetryStore is everything that keeps telemetry: one process has it open
@@ -39,6 +67,8 @@ type telemetryConfig struct {
 type telemetryStore struct {
 	watermark *disk.Watermark
 	logs      *engine
+	spans     *engine
+	metrics   *prom.Store
 }
 
 func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, err error) {
@@ -56,9 +86,36 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 			t = nil
 		}
 	}()
-	t.logs, err = startEngine(ctx, engineConfig{
-		signal: "log", dir: logsDir, spool: logSpoolDir, store: c.store, options: c.options, memory: logMemory,
-		command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,
+	if c.registerer != nil {
+		refusing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "oriel", Subsystem: "telemetry", Name: "disk_low", Help: "1 while new telemetry is refused because the disk is nearly full.",
+		}, func() float64 {
+			if t.watermark.Check() != nil {
+				return 1
+			}
+			return 0
+		})
+		if err := c.registerer.Register(refusing); err != nil {
+			return t, fmt.Errorf("register the telemetry's metrics: %w", err)
+		}
+	}
+	logRetention, spanRetention, metricRetention := c.retentions()
+	common := engineConfig{
+		store: c.store, options: c.options, command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,
+	}
+	logs := common
+	logs.signal, logs.dir, logs.spool, logs.memory, logs.retention = "log", logsDir, logSpoolDir, logMemory, logRetention
+	if t.logs, err = startEngine(ctx, logs); err != nil || c.logsOnly {
+		return t, err
+	}
+	spans := common
+	spans.signal, spans.dir, spans.spool, spans.memory, spans.retention = "span", spansDir, spanSpoolDir, spanMemory, spanRetention
+	if t.spans, err = startEngine(ctx, spans); err != nil {
+		return t, err
+	}
+	// After the engines: their spools' locks guard this folder too.
+	t.metrics, err = prom.Open(prom.Config{
+		Dir: c.store.Path(metricsDir), Retention: metricRetention, Check: t.watermark.Check, Logger: c.log,
 	})
 	return t, err
 }
@@ -66,7 +123,7 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 // openTelemetry opens the server's telemetry store and the inlet to it.
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = openTelemetry(ctx, telemetryConfig{
-		store: &s.Settings.Store, options: &s.Settings.Telemetry, command: s.Engine, log: s.log, registerer: s.registry,
+		store: &s.Settings.Store, options: &s.Settings.Telemetry, retention: s.Settings.Retention, command: s.Engine, log: s.log, registerer: s.registry,
 	})
 	if err != nil {
 		return err
@@ -77,13 +134,34 @@ func (s *Server) openTelemetry(ctx context.Context) (err error) {
 
 // close stops everything, as far as it was started.
 func (t *telemetryStore) close(ctx context.Context) error {
-	if t.logs == nil {
-		return nil
+	var g errgroup.Group
+	for _, e := range []*engine{t.logs, t.spans} {
+		if e != nil {
+			g.Go(func() error { return e.stop(ctx) })
+		}
 	}
-	return t.logs.stop(ctx)
+	err := g.Wait()
+	if t.metrics != nil {
+		err = errors.Join(err, t.metrics.Close())
+	}
+	return err
 }
 
 // logWriter returns what takes log records: when it returns, they are safe.
 func (t *telemetryStore) logWriter() telemetry.Writer {
 	return spool.LogWriter{Spool: t.logs.spool, Encode: t.logs.client.EncodeLogs}
+}
+
+// spanWriter is the same for spans.
+func (t *telemetryStore) spanWriter() telemetry.SpanWriter {
+	return spool.SpanWriter{Spool: t.spans.spool, Encode: t.spans.client.EncodeSpans}
+}
+
+// remoteWriter takes Prometheus remote write into the metrics.
+type remoteWriter struct{ metrics *prom.Store }
+
+// WriteRemote implements ingest.RemoteWriter.
+func (r remoteWriter) WriteRemote(ctx context.Context, tenant telemetry.TenantID, version int, data []byte) (ingest.RemoteWritten, map[string]int64, error) {
+	w, rejected, err := r.metrics.WriteRemote(ctx, tenant, version, data)
+	return ingest.RemoteWritten(w), rejected, err
 }

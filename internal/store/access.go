@@ -9,7 +9,6 @@ import (
 
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/org"
-	"github.com/orielhq/oriel/internal/telemetry"
 )
 
 var _ access.Source = (*DB)(nil)
@@ -44,18 +43,22 @@ func (db *DB) Head() int64 { return db.head.Load() }
 // Committed implements access.Source.
 func (db *DB) Committed() <-chan struct{} { return db.committed }
 
-// TenantOfKey implements access.Source.
-func (db *DB) TenantOfKey(ctx context.Context, hash string) (telemetry.TenantID, error) {
-	var tenant telemetry.TenantID
-	err := db.read.QueryRowContext(ctx, `SELECT teams.tenant FROM ingest_keys JOIN teams ON teams.id = ingest_keys.team_id
-		WHERE ingest_keys.hash = $1 AND ingest_keys.revoked_at = 0`, hash).Scan(&tenant)
+// KeyUse implements access.Source.
+func (db *DB) KeyUse(ctx context.Context, hash string) (org.KeyUse, error) {
+	var (
+		use     org.KeyUse
+		signals string
+	)
+	err := db.read.QueryRowContext(ctx, `SELECT ingest_keys.id, teams.tenant, ingest_keys.signals, ingest_keys.bytes_per_second FROM ingest_keys JOIN teams ON teams.id = ingest_keys.team_id
+		WHERE ingest_keys.hash = $1 AND ingest_keys.revoked_at = 0`, hash).Scan(&use.ID, &use.Tenant, &signals, &use.BytesPerSecond)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, org.ErrKeyNotFound
+		return org.KeyUse{}, org.ErrKeyNotFound
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read key: %w", err)
+		return org.KeyUse{}, fmt.Errorf("read key: %w", err)
 	}
-	return tenant, nil
+	use.Signals = keySignals(signals)
+	return use, nil
 }
 
 // SweepChanges forgets changes older than before, but never the newest: its

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/orielhq/oriel/internal/access"
@@ -342,8 +343,9 @@ func (db *DB) CreateKey(ctx context.Context, k org.IngestKey, hash string, ev au
 		if n > 0 {
 			return org.ErrKeyNameTaken
 		}
-		if _, err := t.exec("INSERT INTO ingest_keys (id, team_id, name, hash, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, 0)",
-			string(k.ID), string(k.Team), k.Name, hash, millis(k.CreatedAt)); err != nil {
+		if _, err := t.exec(`INSERT INTO ingest_keys (id, team_id, name, hash, created_at, revoked_at, signals, bytes_per_second)
+			VALUES ($1, $2, $3, $4, $5, 0, $6, $7)`,
+			string(k.ID), string(k.Team), k.Name, hash, millis(k.CreatedAt), strings.Join(k.Limits.Signals, ","), k.Limits.BytesPerSecond); err != nil {
 			return fmt.Errorf("insert key: %w", err)
 		}
 		// A gate may remember that this hash did not work.
@@ -360,11 +362,20 @@ func (db *DB) Keys(ctx context.Context, team org.TeamID) ([]org.IngestKey, error
 		var (
 			k                org.IngestKey
 			created, revoked int64
+			signals          string
 		)
-		err := rows.Scan(&k.ID, &k.Team, &k.Name, &created, &revoked)
-		k.CreatedAt, k.RevokedAt = fromMillis(created), fromMillis(revoked)
+		err := rows.Scan(&k.ID, &k.Team, &k.Name, &created, &revoked, &signals, &k.Limits.BytesPerSecond)
+		k.CreatedAt, k.RevokedAt, k.Limits.Signals = fromMillis(created), fromMillis(revoked), keySignals(signals)
 		return k, err
-	}, "SELECT id, team_id, name, created_at, revoked_at FROM ingest_keys WHERE team_id = $1 ORDER BY created_at", string(team))
+	}, "SELECT id, team_id, name, created_at, revoked_at, signals, bytes_per_second FROM ingest_keys WHERE team_id = $1 ORDER BY created_at", string(team))
+}
+
+// keySignals reads the column signals.
+func keySignals(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }
 
 // RevokeKey implements org.Store.

@@ -17,7 +17,7 @@ const (
 
 // ParseHiddenFields checks names of fields that somebody must not see, as
 // people write them: attribute names such as user.email, and _msg for the
-// message. A name also hides what lies below it: user hides user.email. The
+// message of a log record and of a span's status. A name also hides what lies below it: user hides user.email. The
 // result is sorted, each name once.
 func ParseHiddenFields(names []string) ([]string, error) {
 	var out []string
@@ -49,20 +49,39 @@ func ParseHiddenFields(names []string) ([]string, error) {
 func Hides(hidden []string, field string) bool {
 	field = plainName(field)
 	return slices.ContainsFunc(hidden, func(h string) bool {
-		return field == h || strings.HasPrefix(field, h) && field[len(h)] == '.'
+		return field == h || strings.HasPrefix(field, h) && field[len(h)] == '.' ||
+			h == FieldMessage && field == FieldStatusMessage
+	})
+}
+
+// HidesLabel says whether hiding the names hides a metric's label. Labels do
+// not tell user.agent from user_agent, so that hiding user hides both.
+func HidesLabel(hidden []string, label string) bool {
+	return slices.ContainsFunc(hidden, func(h string) bool {
+		h = LabelName(h)
+		return label == h || strings.HasPrefix(label, h) && label[len(h)] == '_'
 	})
 }
 
 // plainName returns the name that an attribute had before it was stored.
 func plainName(name string) string {
+next:
 	for {
-		rest, ok := strings.CutPrefix(name, AttributePrefix)
-		if !ok {
-			rest, ok = strings.CutPrefix(name, ResourcePrefix)
+		for _, prefix := range []string{AttributePrefix, ResourcePrefix, SpanAttributePrefix, ScopeAttributePrefix} {
+			if rest, ok := strings.CutPrefix(name, prefix); ok {
+				name = rest
+				continue next
+			}
 		}
-		if !ok {
-			return name
+		for _, prefix := range []string{EventAttributePrefix, LinkAttributePrefix} {
+			if rest, ok := strings.CutPrefix(name, prefix); ok {
+				if i := strings.LastIndexByte(rest, ':'); i >= 0 {
+					rest = rest[:i] // the number
+				}
+				name = rest
+				continue next
+			}
 		}
-		name = rest
+		return name
 	}
 }

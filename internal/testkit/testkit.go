@@ -145,7 +145,7 @@ func StartOn(tb testing.TB, network clientdoc.Network, change ...func(*config.Se
 	tb.Helper()
 	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}, network: network, sessions: make(map[string][]*http.Cookie)}
 	s.Clock.ToMinute(5)
-	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0"}
+	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0", OTLPGRPCListen: config.NoListen}
 	s.settings.Sessions.Disconnect, s.settings.Sessions.Reconnect = "hourly", "refresh"
 	s.settings.Sessions.Idle = 30 * 24 * time.Hour
 	s.settings.Tokens.Lifetime, s.settings.Tokens.ReuseWindow = time.Hour, 10*time.Minute

@@ -301,8 +301,10 @@ func (o *Oriel) Grants(filter ...string) []Grant {
 	return AdminJSON[[]Grant](o, append([]string{"grant", "list"}, filter...)...)
 }
 
-// EnginePID returns the process id of the engine, the server's child.
-func (o *Oriel) EnginePID() (int, error) {
+// EnginePID returns the process id of the log engine, a child of the server.
+func (o *Oriel) EnginePID() (int, error) { return o.enginePID("logs") }
+
+func (o *Oriel) enginePID(signal string) (int, error) {
 	o.t.Helper()
 	pid := o.cmd.Process.Pid
 	// Linux only, as the engine's supervision by a parent-death signal is.
@@ -317,7 +319,7 @@ func (o *Oriel) EnginePID() (int, error) {
 		}
 		for child := range strings.FieldsSeq(string(text)) {
 			line, err := os.ReadFile("/proc/" + child + "/cmdline")
-			if err != nil || !bytes.Contains(line, []byte("\x00engine\x00")) {
+			if err != nil || !bytes.Contains(line, []byte("\x00engine\x00")) || !bytes.Contains(line, []byte("telemetry/"+signal+"\x00")) {
 				continue
 			}
 			return strconv.Atoi(child)
@@ -326,10 +328,13 @@ func (o *Oriel) EnginePID() (int, error) {
 	return 0, errors.New("the server has no engine as a child")
 }
 
-// KillEngine kills the engine as the kernel does when memory runs out.
-func (o *Oriel) KillEngine() {
+// KillEngine kills the log engine as the kernel does when memory runs out.
+func (o *Oriel) KillEngine() { o.KillEngineOf("logs") }
+
+// KillEngineOf kills the engine of logs or spans.
+func (o *Oriel) KillEngineOf(signal string) {
 	o.t.Helper()
-	pid, err := o.EnginePID()
+	pid, err := o.enginePID(signal)
 	if err != nil {
 		o.t.Fatal(err)
 	}

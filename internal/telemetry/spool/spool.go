@@ -158,14 +158,16 @@ type appending struct {
 // Open opens the log in c.Dir, made where missing, and begins to deliver what
 // it holds. It fails where another process has it open. The caller must call
 // Stop and Close.
-func Open(c Config) (*Spool, error) { return open(c, usualPace) }
+func Open(c Config) (*Spool, error) {
+	if c.MaxBytes < minMaxBytes {
+		return nil, fmt.Errorf("a spool needs %s at least, not %s", humanize.IBytes(minMaxBytes), humanize.IBytes(uint64(max(0, c.MaxBytes))))
+	}
+	return open(c, usualPace)
+}
 
 func open(c Config, p pace) (*Spool, error) {
 	if c.Name == "" || c.Dir == "" || c.Sink == nil || c.Settle <= 0 || c.Logger == nil {
 		return nil, errors.New("open a spool: Name, Dir, Sink, Settle and Logger are needed")
-	}
-	if c.MaxBytes < minMaxBytes {
-		return nil, fmt.Errorf("a spool needs %s at least, not %s", humanize.IBytes(minMaxBytes), humanize.IBytes(uint64(max(0, c.MaxBytes))))
 	}
 	if c.Check == nil {
 		c.Check = func() error { return nil }

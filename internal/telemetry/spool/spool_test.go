@@ -281,10 +281,11 @@ func TestRefusesWhenFull(t *testing.T) {
 	e := newEngine()
 	e.setDown(true)
 	c := config(t, e)
+	c.MaxBytes = 4 << 20
 	var watermark error
 	c.Check = func() error { return watermark }
 	s := start(t, c)
-	big := make([]byte, 16<<20)
+	big := make([]byte, 1<<20)
 	for i := range big {
 		big[i] = byte(i * i >> 7) // does not compress to nothing
 	}

@@ -2,10 +2,12 @@ package victoria
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/telemetry/spool"
 )
 
 func benchBatch(n int, at time.Time) []telemetry.LogRecord {
@@ -35,6 +37,35 @@ func BenchmarkWriteLogs(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(batch))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// The same through the spool, the last delivery included.
+func BenchmarkWriteLogsThroughSpool(b *testing.B) {
+	c, tenant := engine(b)
+	s, err := spool.Open(spool.Config{
+		Name: "logs", Dir: b.TempDir(), Sink: c, MaxBytes: 8 << 30, Settle: WrittenAfter, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := spool.LogWriter{Spool: s, Encode: c.EncodeLogs}
+	batch := benchBatch(1000, time.Now())
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.WriteLogs(b.Context(), tenant, batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Drain(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(len(batch))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	if err := s.Stop(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Close(true); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func BenchmarkQueryLogs(b *testing.B) {

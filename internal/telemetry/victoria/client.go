@@ -32,8 +32,8 @@ type ClientConfig struct {
 	Now func() time.Time
 }
 
-// A Client reads and writes logs through an engine's HTTP API. It implements
-// telemetry.Logs and telemetry.Writer and is safe for concurrent use.
+// A Client reads and writes logs or spans through an engine's HTTP API; one
+// engine holds one of the two. It is safe for concurrent use.
 type Client struct {
 	base      string
 	http      *http.Client
@@ -42,8 +42,10 @@ type Client struct {
 }
 
 var (
-	_ telemetry.Logs   = (*Client)(nil)
-	_ telemetry.Writer = (*Client)(nil)
+	_ telemetry.Logs       = (*Client)(nil)
+	_ telemetry.Spans      = (*Client)(nil)
+	_ telemetry.Writer     = (*Client)(nil)
+	_ telemetry.SpanWriter = (*Client)(nil)
 )
 
 // maxIdleConns to one engine are kept: as many as may query and write at once

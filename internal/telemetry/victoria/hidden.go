@@ -22,7 +22,12 @@ const (
 var hiddenPrefixes = []string{
 	"", telemetry.ResourcePrefix, telemetry.AttributePrefix,
 	telemetry.AttributePrefix + telemetry.AttributePrefix, telemetry.AttributePrefix + telemetry.ResourcePrefix,
+	telemetry.SpanAttributePrefix, telemetry.ScopeAttributePrefix,
+	telemetry.SpanAttributePrefix + telemetry.SpanAttributePrefix, telemetry.SpanAttributePrefix + telemetry.ResourcePrefix,
 }
+
+// hiddenNumbered are those whose names end in a colon and a number.
+var hiddenNumbered = []string{telemetry.EventAttributePrefix, telemetry.LinkAttributePrefix}
 
 // hiddenFilters is the engine's parameter that makes fields disappear from
 // everything that a query reads, at any depth: to the query they do not exist.
@@ -33,10 +38,13 @@ func hiddenFilters(hidden []string) string {
 	filters := []string{fieldStream, fieldStreamID}
 	for _, name := range hidden {
 		if name == telemetry.FieldMessage {
-			filters = append(filters, "") // the engine's inner name for it
+			filters = append(filters, "", telemetry.FieldStatusMessage) // the engine's inner name for it, and a span's
 		}
 		for _, prefix := range hiddenPrefixes {
 			filters = append(filters, prefix+name, prefix+name+".*")
+		}
+		for _, prefix := range hiddenNumbered {
+			filters = append(filters, prefix+name+":*", prefix+name+".*")
 		}
 	}
 	b, err := json.Marshal(filters)

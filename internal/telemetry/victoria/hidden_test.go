@@ -214,3 +214,57 @@ func TestScopeAroundHiddenAttributesOfThePrefix(t *testing.T) {
 		}
 	}
 }
+
+// Spans keep attributes under more names than logs do.
+func TestHiddenFieldsOfSpans(t *testing.T) {
+	c, tenant := engine(t)
+	end := time.Now().Add(-time.Minute)
+	writeSpans(t, c, tenant, telemetry.SpanRecord{
+		TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331", Name: "GET /", Start: end, End: end,
+		Resource: attrs("service.name", "checkout", "user.email", markHidden), Scope: attrs("user.email", markHidden),
+		Attributes: attrs("user.email", markHidden, "user.email.domain", markHidden, "span_attr:user.email", markHidden, "user.name", "visible"),
+		Status:     telemetry.StatusError, StatusMessage: markHidden,
+		Events: []telemetry.SpanEvent{{Time: end, Name: "seen", Attributes: attrs("user.email", markHidden, "user.email.domain", markHidden, "user.name", "visible")}},
+		Links:  []telemetry.SpanLink{{TraceID: "1", SpanID: "2", Attributes: attrs("user.email", markHidden)}},
+	})
+	hidden, err := telemetry.ParseHiddenFields([]string{"user.email", "_msg"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := telemetry.NewView(tenant, telemetry.Restriction{Hidden: hidden})
+	queries := slices.Concat(looks, attacks)
+	for _, name := range []string{
+		"resource_attr:user.email", "scope_attr:user.email", "span_attr:user.email", "span_attr:user.email.domain", "span_attr:span_attr:user.email",
+		"event:event_attr:user.email:0", "event:event_attr:user.email.domain:0", "link:link_attr:user.email:0", "status_message",
+	} {
+		queries = append(queries, quote(name)+`:*`, `* | stats by (`+quote(name)+`) count() n | filter `+quote(name)+`:*`)
+	}
+	ran := 0
+	for i, text := range queries {
+		r, err := c.QuerySpans(t.Context(), view, spansOf(text), telemetry.Budget{})
+		if err != nil {
+			continue
+		}
+		ran++
+		if i >= len(looks)+len(attacks) && len(r.Rows) > 0 {
+			t.Errorf("%q finds %v", text, r.Rows)
+		}
+		for _, row := range r.Rows {
+			for _, f := range row.Fields {
+				if strings.Contains(f.Name+f.Value, markHidden) {
+					t.Errorf("%q shows %s=%s", text, f.Name, f.Value)
+				}
+			}
+		}
+	}
+	if ran < 60 {
+		t.Errorf("only %d queries ran", ran)
+	}
+	r, err := c.QuerySpans(t.Context(), view, spansOf(`"span_attr:user.name":=visible "event:event_attr:user.name:0":=visible`), telemetry.Budget{})
+	if err != nil || len(r.Rows) != 1 || r.Rows[0].Get("event:event_name:0") != "seen" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := c.QuerySpans(t.Context(), whole(tenant), spansOf(`status_message:markhidden`), telemetry.Budget{}); err != nil || len(r.Rows) != 1 {
+		t.Errorf("the whole tenant: %+v, %v", r, err)
+	}
+}

@@ -40,18 +40,50 @@ const missingMessage = "missing _msg field; see https://docs.victoriametrics.com
 
 // QueryLogs implements telemetry.Logs.
 func (c *Client) QueryLogs(ctx context.Context, view telemetry.View, q telemetry.LogQuery, b telemetry.Budget) (telemetry.LogResult, error) {
+	return c.query(ctx, view, question{
+		text: q.Text, start: q.Start, end: q.End, limit: q.Limit, count: q.CountTotal, decode: decodeLog,
+		fields: []fieldValues{{telemetry.FieldService, q.Services}, {telemetry.FieldSeverity, q.Severities}},
+	}, b)
+}
+
+// QuerySpans implements telemetry.Spans.
+func (c *Client) QuerySpans(ctx context.Context, view telemetry.View, q telemetry.SpanQuery, b telemetry.Budget) (telemetry.SpanResult, error) {
+	r, err := c.query(ctx, view, question{
+		text: q.Text, start: q.Start, end: q.End, limit: q.Limit, count: q.CountTotal, decode: decodeSpan,
+		fields: []fieldValues{{telemetry.FieldSpanService, q.Services}},
+	}, b)
+	return telemetry.SpanResult(r), err
+}
+
+// A question is a query for rows of either signal.
+type question struct {
+	text       string
+	start, end time.Time
+	limit      int
+	count      bool
+	fields     []fieldValues
+	decode     func(name string, value []byte) bool
+}
+
+// fieldValues restricts a field to values; none is all.
+type fieldValues struct {
+	name   string
+	values []string
+}
+
+func (c *Client) query(ctx context.Context, view telemetry.View, q question, b telemetry.Budget) (telemetry.LogResult, error) {
 	tenant, ok := view.Tenant()
 	if !ok {
 		return telemetry.LogResult{}, nil
 	}
-	if q.Start.IsZero() || !q.Start.Before(q.End) {
+	if q.start.IsZero() || !q.start.Before(q.end) {
 		return telemetry.LogResult{}, &telemetry.QueryError{Problem: "the start of the time range must be before its end", Offset: -1}
 	}
 	if err := ctx.Err(); err != nil {
 		return telemetry.LogResult{}, err
 	}
 	now := c.now()
-	canonical, hasPipes, err := Guard(q.Text, now)
+	canonical, hasPipes, err := Guard(q.text, now)
 	if err != nil {
 		return telemetry.LogResult{}, err
 	}
@@ -61,10 +93,10 @@ func (c *Client) QueryLogs(ctx context.Context, view telemetry.View, q telemetry
 			return telemetry.LogResult{}, err
 		}
 	}
-	b = withDefaults(b, q.Limit)
+	b = withDefaults(b, q.limit)
 	r := request{
-		tenant: tenant, text: canonical, now: now, start: q.Start, end: q.End,
-		filters: extraFilters(view, q, now), hidden: hiddenFilters(hidden), limit: b.Rows + 1, bytes: b.Bytes,
+		tenant: tenant, text: canonical, now: now, start: q.start, end: q.end,
+		filters: extraFilters(view, q.fields, now), hidden: hiddenFilters(hidden), limit: b.Rows + 1, bytes: b.Bytes, keep: q.decode,
 	}
 	if err := r.rehearse(); err != nil {
 		return telemetry.LogResult{}, err
@@ -82,7 +114,7 @@ func (c *Client) QueryLogs(ctx context.Context, view telemetry.View, q telemetry
 	if len(rows) > b.Rows {
 		result.Rows, result.More = rows[:b.Rows], true
 	}
-	if !q.CountTotal || hasPipes {
+	if !q.count || hasPipes {
 		return result, nil
 	}
 	if !result.More {
@@ -125,7 +157,7 @@ func withDefaults(b telemetry.Budget, limit int) telemetry.Budget {
 
 // extraFilters are the conditions that the engine puts on every row that a
 // query reads, at any depth.
-func extraFilters(view telemetry.View, q telemetry.LogQuery, now time.Time) []string {
+func extraFilters(view telemetry.View, fields []fieldValues, now time.Time) []string {
 	var filters []string
 	if scope := scopeOf(view); scope != "" {
 		filters = append(filters, scope)
@@ -133,11 +165,10 @@ func extraFilters(view telemetry.View, q telemetry.LogQuery, now time.Time) []st
 	if d := view.LookBack(); d > 0 {
 		filters = append(filters, "_time:>="+strconv.Quote(now.Add(-d).UTC().Format(time.RFC3339Nano)))
 	}
-	if len(q.Services) > 0 {
-		filters = append(filters, compileValues(telemetry.FieldService, q.Services))
-	}
-	if len(q.Severities) > 0 {
-		filters = append(filters, compileValues(telemetry.FieldSeverity, q.Severities))
+	for _, f := range fields {
+		if len(f.values) > 0 {
+			filters = append(filters, compileValues(f.name, f.values))
+		}
 	}
 	return filters
 }
@@ -193,6 +224,8 @@ type request struct {
 	limit      int // rows
 	bytes      int
 	timeout    time.Duration
+	// keep says which fields of a row are its own.
+	keep func(name string, value []byte) bool
 }
 
 // rehearse builds the query as the engine is going to, and parses the result
@@ -291,7 +324,7 @@ func (c *Client) run(ctx context.Context, r request) (rows []telemetry.LogRow, c
 			// The engine reports what fails after the first row in its body.
 			return nil, false, engineError(resp.StatusCode, string(lines.Bytes()[:min(len(lines.Bytes()), maxErrorBytes)]))
 		}
-		row, n := decodeRow(v)
+		row, n := decodeRow(v, r.keep)
 		if size += n; size > r.bytes {
 			return rows, true, nil
 		}
@@ -307,7 +340,7 @@ func (c *Client) run(ctx context.Context, r request) (rows []telemetry.LogRow, c
 }
 
 // decodeRow copies a row out of the parser's buffer and returns its size.
-func decodeRow(v *fastjson.Value) (row telemetry.LogRow, size int) {
+func decodeRow(v *fastjson.Value, keep func(string, []byte) bool) (row telemetry.LogRow, size int) {
 	object, err := v.Object()
 	if err != nil {
 		return row, 0
@@ -316,21 +349,28 @@ func decodeRow(v *fastjson.Value) (row telemetry.LogRow, size int) {
 	object.Visit(func(key []byte, v *fastjson.Value) {
 		name, value := string(key), v.GetStringBytes()
 		switch {
-		case len(value) == 0, name == "_stream", name == "_stream_id",
-			strings.HasPrefix(name, telemetry.ResourcePrefix):
+		case len(value) == 0, name == "_stream", name == "_stream_id", !keep(name, value):
 			return
 		case name == telemetry.FieldTime:
 			if t, err := time.Parse(time.RFC3339Nano, string(value)); err == nil {
 				row.Time = t
 				return
 			}
-		case name == telemetry.FieldMessage && string(value) == missingMessage:
-			return
 		}
 		row.Fields = append(row.Fields, telemetry.Field{Name: name, Value: string(value)})
 		size += len(name) + len(value)
 	})
 	return row, size
+}
+
+// decodeLog leaves out the copies that data scopes match.
+func decodeLog(name string, value []byte) bool {
+	return !strings.HasPrefix(name, telemetry.ResourcePrefix) && (name != telemetry.FieldMessage || string(value) != missingMessage)
+}
+
+// decodeSpan leaves out the message, which VictoriaTraces fills with a dash.
+func decodeSpan(name string, value []byte) bool {
+	return name != telemetry.FieldMessage || string(value) != "-"
 }
 
 // engineError translates what the engine says, without repeating it: its

@@ -205,6 +205,12 @@ func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
 		}
 	}
 
+	return w.finish(r.Time, tags)
+}
+
+// finish checks the row that was built and appends it, or returns why it
+// cannot be stored.
+func (w *rowWriter) finish(at time.Time, tags *logstorage.StreamTags) (reason string) {
 	if len(w.row.Fields) > maxRowFields {
 		return fmt.Sprintf("the record has more than %d fields, with those of its resource counted twice", maxRowFields)
 	}
@@ -217,7 +223,7 @@ func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
 		return fmt.Sprintf("the record is larger than %d bytes, with its resource counted twice", maxRowBytes)
 	}
 	w.row.TenantID = w.tenant
-	w.row.Timestamp = r.Time.UnixNano()
+	w.row.Timestamp = at.UnixNano()
 	w.row.StreamTagsCanonical = w.stream(tags)
 	w.body = w.row.Marshal(w.body)
 	return ""

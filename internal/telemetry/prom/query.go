@@ -1,0 +1,451 @@
+package prom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+// What a query may cost where its budget does not say.
+const (
+	defaultRows  = 1000
+	maxRows      = 50_000
+	defaultBytes = 80 << 20 // 5 million samples
+	maxBytes     = 800 << 20
+	defaultTime  = 30 * time.Second
+	// bytesPerSample is what the engine holds for one.
+	bytesPerSample = 16
+	// maxSteps bounds the points of one series in an answer.
+	maxSteps = 11_000
+	// maxExprBytes and maxExprDepth bound an expression's text: the parser
+	// and the engine recurse.
+	maxExprBytes = 16 << 10
+	maxExprDepth = 100
+	// lookback is how old the newest sample of an instant may be.
+	lookback = 5 * time.Minute
+	// subqueryStep is the step of a subquery that names none.
+	subqueryStep = time.Minute
+)
+
+func withDefaults(b telemetry.Budget, limit int) telemetry.Budget {
+	if b.Rows <= 0 {
+		b.Rows = defaultRows
+	}
+	if limit > 0 {
+		b.Rows = min(b.Rows, limit)
+	}
+	b.Rows = min(b.Rows, maxRows)
+	if b.Bytes <= 0 {
+		b.Bytes = defaultBytes
+	}
+	b.Bytes = min(b.Bytes, maxBytes)
+	if b.Time <= 0 {
+		b.Time = defaultTime
+	}
+	return b
+}
+
+// read calls do with what the view leaves of the tenant's database. Without
+// one, or for a zero view, do is not called.
+func (s *Store) read(ctx context.Context, view telemetry.View, b telemetry.Budget, do func(context.Context, *database, visible) error) error {
+	tenant, ok := view.Tenant()
+	if !ok {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sc, err := s.scope(view)
+	if err != nil {
+		return fmt.Errorf("apply the data scope: %w", err)
+	}
+	queue := time.NewTimer(queueTime)
+	defer queue.Stop()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-queue.C:
+		return fmt.Errorf("%w: too many queries are running", telemetry.ErrUnavailable)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	db, err := s.acquire(tenant, false)
+	if errors.Is(err, errNoMetrics) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.release(tenant, db)
+	deadline, cancel := context.WithTimeout(ctx, b.Time)
+	defer cancel()
+	return readError(ctx, do(deadline, db, visible{db, sc}))
+}
+
+// readError translates what the storage and the engine say.
+func readError(caller context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if caller.Err() != nil {
+		return caller.Err()
+	}
+	if _, ok := errors.AsType[*telemetry.QueryError](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[promql.ErrTooManySamples](err); ok {
+		return telemetry.ErrTooExpensive
+	}
+	if _, ok := errors.AsType[promql.ErrQueryTimeout](err); ok || errors.Is(err, context.DeadlineExceeded) {
+		return telemetry.ErrTooExpensive
+	}
+	if _, ok := errors.AsType[promql.ErrStorage](err); ok {
+		return fmt.Errorf("%w: %w", telemetry.ErrUnavailable, err)
+	}
+	if _, ok := errors.AsType[promql.ErrQueryCanceled](err); ok {
+		return telemetry.ErrTooExpensive
+	}
+	// The engine's other errors are about the expression: many-to-many
+	// matches, series that become the same, …
+	return &telemetry.QueryError{Problem: "the expression cannot be evaluated: " + err.Error(), Offset: -1}
+}
+
+// parse returns the expression in canonical spelling.
+func (s *Store) parse(text string) (parser.Expr, error) {
+	if len(text) > maxExprBytes || depth(text) > maxExprDepth {
+		return nil, &telemetry.QueryError{Problem: fmt.Sprintf("the expression is longer than %d bytes or nested deeper than %d levels", maxExprBytes, maxExprDepth), Offset: -1}
+	}
+	expr, err := s.parser.ParseExpr(text)
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	return expr, nil
+}
+
+// depth is how deep brackets nest, at most: those in strings count too.
+func depth(text string) (deepest int) {
+	now := 0
+	for _, c := range text {
+		switch c {
+		case '(', '[', '{', '-', '+':
+			// A sign is a level of its own where many follow each other.
+			now++
+		case ')', ']', '}':
+			now--
+		case ' ', '\t', '\n':
+		default:
+			continue
+		}
+		deepest = max(deepest, now)
+	}
+	return deepest
+}
+
+func syntaxError(err error) error {
+	q := &telemetry.QueryError{Problem: "the expression does not parse: " + err.Error(), Offset: -1}
+	if all, ok := errors.AsType[parser.ParseErrors](err); ok && len(all) > 0 {
+		q.Problem = "the expression does not parse: " + all[0].Err.Error()
+		q.Offset = int(all[0].PositionRange.Start)
+	}
+	return q
+}
+
+// QueryMetrics implements telemetry.Metrics.
+func (s *Store) QueryMetrics(ctx context.Context, view telemetry.View, q telemetry.MetricQuery, b telemetry.Budget) (telemetry.MetricResult, error) {
+	expr, err := s.parse(q.Expr)
+	if err != nil {
+		return telemetry.MetricResult{}, err
+	}
+	instant := q.Start.Equal(q.End)
+	switch {
+	case q.Start.IsZero() || q.End.Before(q.Start):
+		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: "the start of the time range must not be after its end", Offset: -1}
+	case !instant && q.Step < time.Millisecond:
+		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: "a time range needs a step of at least 1ms", Offset: -1}
+	case !instant && q.End.Sub(q.Start)/q.Step > maxSteps:
+		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: fmt.Sprintf("the range has more than %d steps; use a larger step", maxSteps), Offset: -1}
+	case !instant && expr.Type() != parser.ValueTypeVector && expr.Type() != parser.ValueTypeScalar:
+		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: "over a time range the expression must give a vector or a scalar; wrap a range selector like x[5m] in a function such as rate()", Offset: -1}
+	}
+	b = withDefaults(b, 0)
+	result := telemetry.MetricResult{Query: expr.String()}
+	err = s.read(ctx, view, b, func(ctx context.Context, _ *database, v visible) error {
+		if v.scope.warning != "" {
+			result.Warnings = append(result.Warnings, v.scope.warning)
+		}
+		engine := s.engine(b)
+		var query promql.Query
+		var err error
+		if instant {
+			query, err = engine.NewInstantQuery(ctx, v, nil, result.Query, q.End)
+		} else {
+			query, err = engine.NewRangeQuery(ctx, v, nil, result.Query, q.Start, q.End, q.Step)
+		}
+		if err != nil {
+			return err
+		}
+		defer query.Close()
+		r := query.Exec(ctx)
+		if r.Err != nil {
+			return r.Err
+		}
+		result.Series, result.More = convert(r.Value, b.Rows)
+		warnings, notes := r.Warnings.AsStrings(result.Query, 5, 5)
+		result.Warnings = append(append(result.Warnings, warnings...), notes...)
+		if stats := query.Stats(); stats != nil && stats.Samples != nil {
+			result.Samples = stats.Samples.TotalSamples
+		}
+		return nil
+	})
+	return result, err
+}
+
+// convert copies a result, whose memory the engine uses again.
+func convert(value parser.Value, limit int) (series []telemetry.Series, more bool) {
+	switch v := value.(type) {
+	case promql.Matrix:
+		for i, s := range v {
+			if i == limit {
+				return series, true
+			}
+			points := make([]telemetry.Point, 0, len(s.Floats)+len(s.Histograms))
+			for _, p := range s.Floats {
+				points = append(points, telemetry.Point{Time: instantOf(p.T), Value: p.F})
+			}
+			for _, p := range s.Histograms {
+				points = append(points, telemetry.Point{Time: instantOf(p.T), Histogram: histogramOf(p.H)})
+			}
+			if len(s.Floats) > 0 && len(s.Histograms) > 0 {
+				slices.SortStableFunc(points, func(a, b telemetry.Point) int { return a.Time.Compare(b.Time) })
+			}
+			series = append(series, telemetry.Series{Labels: fieldsOf(s.Metric), Points: points})
+		}
+	case promql.Vector:
+		for i, s := range v {
+			if i == limit {
+				return series, true
+			}
+			p := telemetry.Point{Time: instantOf(s.T), Value: s.F}
+			if s.H != nil {
+				p.Value, p.Histogram = 0, histogramOf(s.H)
+			}
+			series = append(series, telemetry.Series{Labels: fieldsOf(s.Metric), Points: []telemetry.Point{p}})
+		}
+	case promql.Scalar:
+		return []telemetry.Series{{Points: []telemetry.Point{{Time: instantOf(v.T), Value: v.V}}}}, false
+	}
+	return series, false
+}
+
+func instantOf(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func fieldsOf(l labels.Labels) []telemetry.Field {
+	fields := make([]telemetry.Field, 0, l.Len())
+	l.Range(func(l labels.Label) {
+		fields = append(fields, telemetry.Field{Name: strings.Clone(l.Name), Value: strings.Clone(l.Value)})
+	})
+	return fields
+}
+
+// shown leaves out what is hidden.
+func shown(fields []telemetry.Field, hidden []string) []telemetry.Field {
+	return slices.DeleteFunc(fields, func(f telemetry.Field) bool { return telemetry.HidesLabel(hidden, f.Name) })
+}
+
+func histogramOf(h *histogram.FloatHistogram) *telemetry.Histogram {
+	out := &telemetry.Histogram{Count: h.Count, Sum: h.Sum}
+	for it := h.AllBucketIterator(); it.Next(); {
+		if b := it.At(); b.Count != 0 {
+			out.Buckets = append(out.Buckets, telemetry.Bucket{
+				Lower: b.Lower, Upper: b.Upper, Count: b.Count, LowerIncluded: b.LowerInclusive, UpperIncluded: b.UpperInclusive,
+			})
+		}
+	}
+	return out
+}
+
+// selectors parses the selectors of a series query, one that matches
+// everything where there are none.
+func (s *Store) selectors(q telemetry.SeriesQuery) ([][]*labels.Matcher, error) {
+	if q.Start.IsZero() || q.End.Before(q.Start) {
+		return nil, &telemetry.QueryError{Problem: "the start of the time range must not be after its end", Offset: -1}
+	}
+	if len(q.Selectors) == 0 {
+		return [][]*labels.Matcher{{everySeries()}}, nil
+	}
+	var sets [][]*labels.Matcher
+	for _, text := range q.Selectors {
+		if len(text) > maxExprBytes {
+			return nil, &telemetry.QueryError{Problem: fmt.Sprintf("a selector is longer than %d bytes", maxExprBytes), Offset: -1}
+		}
+		m, err := s.parser.ParseMetricSelector(text)
+		if err != nil {
+			return nil, syntaxError(err)
+		}
+		sets = append(sets, m)
+	}
+	return sets, nil
+}
+
+// each calls do with the labels of every selected series until it returns
+// false, with some more than once where several selectors match.
+func (s *Store) each(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget, do func(*database, labels.Labels) bool) error {
+	sets, err := s.selectors(q)
+	if err != nil {
+		return err
+	}
+	return s.read(ctx, view, b, func(ctx context.Context, db *database, v visible) error {
+		querier, err := v.Querier(q.Start.UnixMilli(), q.End.UnixMilli())
+		if err != nil {
+			return fmt.Errorf("%w: %w", telemetry.ErrUnavailable, err)
+		}
+		defer querier.Close() //nolint:errcheck // it was only read
+		hints := &storage.SelectHints{Start: q.Start.UnixMilli(), End: q.End.UnixMilli(), Func: "series"}
+		for _, matchers := range sets {
+			set := querier.Select(ctx, true, hints, matchers...)
+			for n := 0; set.Next(); n++ {
+				if n%1024 == 0 && ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if !do(db, set.At().Labels()) {
+					return nil
+				}
+			}
+			if err := set.Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Series implements telemetry.Metrics.
+func (s *Store) Series(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) (series [][]telemetry.Field, more bool, err error) {
+	b = withDefaults(b, q.Limit)
+	seen := make(map[string]bool)
+	err = s.each(ctx, view, q, b, func(_ *database, l labels.Labels) bool {
+		key := string(l.Bytes(nil))
+		if seen[key] {
+			return true
+		}
+		if more = len(series) == b.Rows; more {
+			return false
+		}
+		seen[key] = true
+		series = append(series, fieldsOf(l))
+		return true
+	})
+	return series, more, err
+}
+
+// distinct collects the different texts that of gives for each series.
+func (s *Store) distinct(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget, of func(labels.Labels, func(string))) (texts []string, more bool, err error) {
+	seen := make(map[string]bool)
+	err = s.each(ctx, view, q, b, func(_ *database, l labels.Labels) bool {
+		of(l, func(text string) {
+			if text == "" || seen[text] {
+				return
+			}
+			if len(texts) == b.Rows {
+				more = true
+				return
+			}
+			text = strings.Clone(text)
+			seen[text] = true
+			texts = append(texts, text)
+		})
+		return !more
+	})
+	slices.Sort(texts)
+	return texts, more, err
+}
+
+// LabelNames implements telemetry.Metrics.
+func (s *Store) LabelNames(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) ([]string, bool, error) {
+	return s.distinct(ctx, view, q, withDefaults(b, q.Limit), func(l labels.Labels, add func(string)) {
+		l.Range(func(l labels.Label) { add(l.Name) })
+	})
+}
+
+// LabelValues implements telemetry.Metrics.
+func (s *Store) LabelValues(ctx context.Context, view telemetry.View, name string, q telemetry.SeriesQuery, b telemetry.Budget) ([]string, bool, error) {
+	return s.distinct(ctx, view, q, withDefaults(b, q.Limit), func(l labels.Labels, add func(string)) { add(l.Get(name)) })
+}
+
+// MetricInfos implements telemetry.Metrics: of metrics with a visible series.
+func (s *Store) MetricInfos(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) (infos []telemetry.MetricInfo, more bool, err error) {
+	b = withDefaults(b, q.Limit)
+	seen := make(map[string]bool)
+	last := "" // series come sorted, those of a name one after the other
+	err = s.each(ctx, view, q, b, func(db *database, l labels.Labels) bool {
+		name := l.Get(telemetry.MetricName)
+		if name == last {
+			return true
+		}
+		last = strings.Clone(name)
+		info := db.infos.get(last)
+		if seen[info.Name] {
+			return true
+		}
+		if more = len(infos) == b.Rows; more {
+			return false
+		}
+		seen[info.Name] = true
+		infos = append(infos, info)
+		return true
+	})
+	slices.SortFunc(infos, func(a, b telemetry.MetricInfo) int { return strings.Compare(a.Name, b.Name) })
+	return infos, more, err
+}
+
+// Exemplars implements telemetry.Metrics: the newest ones of each series.
+func (s *Store) Exemplars(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) (exemplars []telemetry.Exemplar, more bool, err error) {
+	sets, err := s.selectors(q)
+	if err != nil {
+		return nil, false, err
+	}
+	b = withDefaults(b, q.Limit)
+	err = s.read(ctx, view, b, func(ctx context.Context, db *database, v visible) error {
+		querier, err := db.ExemplarQuerier(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", telemetry.ErrUnavailable, err)
+		}
+		start := max(q.Start.UnixMilli(), v.scope.since)
+		for i := range sets {
+			sets[i] = append(sets[i], v.scope.matchers...)
+		}
+		results, err := querier.Select(start, q.End.UnixMilli(), sets...)
+		if err != nil {
+			return err
+		}
+		for _, r := range results {
+			if v.scope.match != nil && !v.scope.match(r.SeriesLabels) {
+				continue
+			}
+			series := fieldsOf(r.SeriesLabels)
+			for _, e := range slices.Backward(r.Exemplars) {
+				if more = len(exemplars) == b.Rows; more {
+					return nil
+				}
+				if math.IsNaN(e.Value) {
+					continue
+				}
+				exemplars = append(exemplars, telemetry.Exemplar{SeriesLabels: series, Labels: shown(fieldsOf(e.Labels), v.scope.hidden), Value: e.Value, Time: instantOf(e.Ts)})
+			}
+		}
+		return nil
+	})
+	return exemplars, more, err
+}
