@@ -19,10 +19,17 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/dpop"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/telemetry/prom"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 	"github.com/orielhq/oriel/internal/tools"
 	"github.com/orielhq/oriel/internal/web"
 )
+
+type noSpans struct{}
+
+func (noSpans) QuerySpans(context.Context, telemetry.View, telemetry.SpanQuery, telemetry.Budget) (telemetry.SpanResult, error) {
+	return telemetry.SpanResult{}, nil
+}
 
 // newEndpoint mounts the endpoint over a directory of people, with logs from
 // anywhere.
@@ -38,7 +45,7 @@ func newEndpoint(tb testing.TB, logs telemetry.Logs) (*granttest.Fixture, *acces
 	done := make(chan struct{})
 	go func() { defer close(done); gate.Run(ctx) }()
 	tb.Cleanup(func() { stop(); <-done })
-	set, err := tools.NewSet(tools.Config{Logs: logs, CheckLogs: victoria.Guard, CursorKey: make([]byte, 32), Now: f.Now})
+	set, err := tools.NewSet(tools.Config{Logs: logs, Spans: noSpans{}, Metrics: &prom.Store{}, CheckLogs: victoria.Guard, CursorKey: make([]byte, 32), Now: f.Now})
 	f.Must(err)
 	public, err := spec.ParsePublicURL(granttest.Issuer, false)
 	f.Must(err)

@@ -261,7 +261,8 @@ func (s *Server) mount() error {
 		return err
 	}
 	set, err := tools.NewSet(tools.Config{
-		Logs: s.telemetry.logs.client, CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
+		CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
 	})
 	if err != nil {
 		return err

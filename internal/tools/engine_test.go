@@ -81,6 +81,10 @@ func (e *testEngine) start() {
 	}
 }
 
+// spanTenants is the distance between a team's logs and its spans, which a
+// server keeps in two engines.
+const spanTenants = 50
+
 // A shiftedLogs maps the tenants of a test, which all start at one, to tenants
 // that no other test uses.
 type shiftedLogs struct {
@@ -93,6 +97,14 @@ func (l shiftedLogs) QueryLogs(ctx context.Context, v telemetry.View, q telemetr
 		v = telemetry.NewView(tenant+l.by, telemetry.Restriction{Filter: v.Filter(), LookBack: v.LookBack(), Hidden: v.Hidden()})
 	}
 	return l.Client.QueryLogs(ctx, v, q, b)
+}
+
+// QuerySpans does the same.
+func (l shiftedLogs) QuerySpans(ctx context.Context, v telemetry.View, q telemetry.SpanQuery, b telemetry.Budget) (telemetry.SpanResult, error) {
+	if tenant, ok := v.Tenant(); ok {
+		v = telemetry.NewView(tenant+l.by+spanTenants, telemetry.Restriction{Filter: v.Filter(), LookBack: v.LookBack(), Hidden: v.Hidden()})
+	}
+	return l.Client.QuerySpans(ctx, v, q, b)
 }
 
 // engineBench is a bench over a real engine. Its clock stands at 09:20 of the
@@ -126,6 +138,7 @@ func newEngineBench(tb testing.TB) *engineBench {
 		}
 		tb.Cleanup(e.client.Close)
 		c.Logs = shiftedLogs{e.client, e.by}
+		c.Spans = shiftedLogs{e.client, e.by}
 	})
 	e.Advance(start.Sub(granttest.Start))
 	return e
@@ -135,6 +148,13 @@ func newEngineBench(tb testing.TB) *engineBench {
 func (e *engineBench) write(team org.Team, records ...telemetry.LogRecord) {
 	e.TB.Helper()
 	e.Must(e.client.WriteLogs(e.TB.Context(), team.Tenant+e.by, records))
+	e.Must(e.client.Flush(e.TB.Context()))
+}
+
+// writeSpans does the same for spans.
+func (e *engineBench) writeSpans(team org.Team, records ...telemetry.SpanRecord) {
+	e.TB.Helper()
+	e.Must(e.client.WriteSpans(e.TB.Context(), team.Tenant+e.by+spanTenants, records))
 	e.Must(e.client.Flush(e.TB.Context()))
 }
 

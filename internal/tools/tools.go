@@ -22,9 +22,11 @@ import (
 
 // Config is what the tools need.
 type Config struct {
-	Logs telemetry.Logs
-	// CheckLogs returns the canonical text of a query for Logs, and whether it
-	// computes more than a search. Errors: *telemetry.QueryError.
+	Logs    telemetry.Logs
+	Spans   telemetry.Spans
+	Metrics telemetry.Metrics
+	// CheckLogs returns the canonical text of a query for Logs or Spans, and
+	// whether it computes more than a search. Errors: *telemetry.QueryError.
 	CheckLogs func(text string, now time.Time) (canonical string, hasPipes bool, err error)
 	Now       func() time.Time
 	// CursorKey authenticates cursors, at least 32 bytes, the same in all
@@ -50,8 +52,8 @@ const minCursorKeyBytes = 32
 
 // NewSet returns the tools.
 func NewSet(c Config) (*Set, error) {
-	if c.Logs == nil || c.CheckLogs == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
-		return nil, errors.New("tools: Config needs Logs, CheckLogs, Now and a CursorKey of 32 bytes")
+	if c.Logs == nil || c.Spans == nil || c.Metrics == nil || c.CheckLogs == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
+		return nil, errors.New("tools: Config needs Logs, Spans, Metrics, CheckLogs, Now and a CursorKey of 32 bytes")
 	}
 	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now), prompts: newPrompts(), resources: newResources(), sizes: usualSizes()}
 	for _, t := range []*Tool{

@@ -24,6 +24,7 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/telemetry/prom"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
 
@@ -75,6 +76,13 @@ func (l *logs) QueryLogs(ctx context.Context, view telemetry.View, q telemetry.L
 	return res, nil
 }
 
+// spans holds none.
+type spans struct{}
+
+func (spans) QuerySpans(context.Context, telemetry.View, telemetry.SpanQuery, telemetry.Budget) (telemetry.SpanResult, error) {
+	return telemetry.SpanResult{}, nil
+}
+
 func has(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
 
 // bench is a set of tools over a real directory and gate.
@@ -82,8 +90,10 @@ type bench struct {
 	*granttest.Fixture
 	gate *access.Gate
 	logs *logs
-	set  *Set
-	n    int
+	// metrics is a real store, empty at first.
+	metrics *prom.Store
+	set     *Set
+	n       int
 }
 
 func newBench(tb testing.TB, change ...func(*Config)) *bench {
@@ -96,6 +106,14 @@ func newBench(tb testing.TB, change ...func(*Config)) *bench {
 	})
 	b.Must(err)
 	c := testConfig(b.logs, b.Now)
+	metrics, err := prom.Open(prom.Config{Dir: tb.TempDir(), Retention: victoria.DefaultRetention, Logger: slog.New(slog.DiscardHandler), Now: b.Now})
+	b.Must(err)
+	tb.Cleanup(func() {
+		if err := metrics.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	b.metrics, c.Metrics = metrics, metrics
 	for _, ch := range change {
 		ch(&c)
 	}
@@ -105,7 +123,7 @@ func newBench(tb testing.TB, change ...func(*Config)) *bench {
 }
 
 func testConfig(l telemetry.Logs, now func() time.Time) Config {
-	return Config{Logs: l, CheckLogs: victoria.Guard, Now: now, CursorKey: []byte("a key of thirty-two bytes or more")}
+	return Config{Logs: l, Spans: spans{}, Metrics: &prom.Store{}, CheckLogs: victoria.Guard, Now: now, CursorKey: []byte("a key of thirty-two bytes or more")}
 }
 
 // caller returns Ada with a token of these scopes.
@@ -204,6 +222,8 @@ func TestDefinitions(t *testing.T) {
 func TestNewSetRefusesGaps(t *testing.T) {
 	for name, drop := range map[string]func(*Config){
 		"logs":            func(c *Config) { c.Logs = nil },
+		"spans":           func(c *Config) { c.Spans = nil },
+		"metrics":         func(c *Config) { c.Metrics = nil },
 		"a check":         func(c *Config) { c.CheckLogs = nil },
 		"a clock":         func(c *Config) { c.Now = nil },
 		"a key":           func(c *Config) { c.CursorKey = nil },
