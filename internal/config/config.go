@@ -45,9 +45,11 @@ type Telemetry struct {
 type Server struct {
 	Store     `embed:""`
 	Listen    string `help:"Address to listen on." default:"127.0.0.1:8080" env:"ORIEL_LISTEN" placeholder:"HOST:PORT"`
-	PublicURL string `help:"The address under which people and clients reach this server: https, or http on this computer. Default: http:// and the listening address." env:"ORIEL_PUBLIC_URL" placeholder:"URL"`
+	PublicURL string `help:"The address under which people and clients reach this server: https, or http on this computer. Default: the listening address." env:"ORIEL_PUBLIC_URL" placeholder:"URL"`
 
-	OTLPGRPCListen string `name:"otlp-grpc-listen" help:"Address to take OTLP over gRPC on, without TLS; - for none. Default: 127.0.0.1:4317 if nothing else listens there." env:"ORIEL_OTLP_GRPC_LISTEN" placeholder:"HOST:PORT"`
+	TLS `embed:"" prefix:"tls-"`
+
+	OTLPGRPCListen string `name:"otlp-grpc-listen" help:"Address to take OTLP over gRPC on; - for none. It has TLS where this server answers HTTPS, unless it is on this computer only. Default: 127.0.0.1:4317 if nothing else listens there." env:"ORIEL_OTLP_GRPC_LISTEN" placeholder:"HOST:PORT"`
 
 	Sessions struct {
 		Disconnect string        `help:"When assistants are disconnected: hourly (on the full hour, UTC) or never." enum:"hourly,never" default:"hourly" env:"ORIEL_SESSIONS_DISCONNECT" placeholder:"WHEN"`
@@ -107,7 +109,9 @@ func (s *Server) Check() error {
 	if _, _, err := net.SplitHostPort(s.OTLPGRPCListen); err != nil && s.OTLPGRPCListen != "" && s.OTLPGRPCListen != NoListen {
 		errs = append(errs, fmt.Errorf("--otlp-grpc-listen %q: write it like 127.0.0.1:4317 or :4317, or - for none", s.OTLPGRPCListen))
 	}
-	if _, err := s.Public(); err != nil {
+	if public, err := s.Public(); err != nil {
+		errs = append(errs, err)
+	} else if err := s.TLS.check(public.String()); err != nil {
 		errs = append(errs, err)
 	}
 	if err := s.Lifetimes().Check(); err != nil {
@@ -145,7 +149,11 @@ func (s *Server) Public() (spec.PublicURL, error) {
 		if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
 			return spec.PublicURL{}, fmt.Errorf("--listen %s reaches beyond this computer: say with --public-url under which address people find it", s.Listen)
 		}
-		text = "http://" + net.JoinHostPort(host, port)
+		scheme := "http://"
+		if s.TLS.On() {
+			scheme = "https://"
+		}
+		text = scheme + net.JoinHostPort(host, port)
 	}
 	u, err := spec.ParsePublicURL(text, false)
 	if err != nil {

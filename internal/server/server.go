@@ -118,6 +118,7 @@ type Server struct {
 	inlet        net.Listener
 	grpc         *grpc.Server
 	grpcListener net.Listener
+	secure       secure
 	routes       []web.Route
 }
 
@@ -149,6 +150,9 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.openTelemetry(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openTLS(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.mount(); err != nil {
@@ -287,7 +291,7 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	s.grpc = in.GRPC()
+	s.grpc = in.GRPC(s.grpcOptions()...)
 	s.routes = append(s.routes, site.AssetRoutes()...)
 	s.routes = append(s.routes, s.desk.Routes()...)
 	s.routes = append(s.routes, providers.Routes()...)
@@ -342,7 +346,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- s.serveHTTP() }()
+	background.Go(func() error { return s.secure.run(serving) })
 	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "otlp_grpc", s.GRPCAddr(), "version", s.Version)
 
 	var err error
@@ -384,6 +389,7 @@ func (s *Server) close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.secure.close())
 	if s.inlet != nil {
 		if err := s.inlet.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)

@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,10 +44,13 @@ type Oriel struct {
 
 	t     testing.TB
 	flags []string
-	cmd   *exec.Cmd
-	done  chan error
-	out   *lockedBuffer
-	logs  *lockedBuffer
+	// http asks readyz; listen is the address, "" for that in URL.
+	http   *http.Client
+	listen string
+	cmd    *exec.Cmd
+	done   chan error
+	out    *lockedBuffer
+	logs   *lockedBuffer
 }
 
 // lockedBuffer is written by a process and read by a test.
@@ -74,19 +78,33 @@ var announced = regexp.MustCompile(`Oriel is running at (http\S+)`)
 // If the test has failed, what the program logged is shown.
 func StartOriel(t testing.TB, flags ...string) *Oriel {
 	t.Helper()
-	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags}
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient}
 	// A start is used by others, ports go to who comes first: 0 lets the
 	// program take a free one itself.
 	o.start("127.0.0.1:0")
-	t.Cleanup(func() {
+	o.stopAtEnd()
+	return o
+}
+
+// StartOrielTLS is StartOriel for a server that answers HTTPS at listen, as
+// flags say. client trusts its certificate and finds it.
+func StartOrielTLS(t testing.TB, client *http.Client, listen string, flags ...string) *Oriel {
+	t.Helper()
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: client, listen: listen}
+	o.start(listen)
+	o.stopAtEnd()
+	return o
+}
+
+func (o *Oriel) stopAtEnd() {
+	o.t.Cleanup(func() {
 		if o.cmd != nil {
 			o.Stop()
 		}
-		if t.Failed() {
-			t.Logf("what oriel serve printed:\n%s", tail(o.out.String()+o.logs.String()))
+		if o.t.Failed() {
+			o.t.Logf("what oriel serve printed:\n%s", tail(o.out.String()+o.logs.String()))
 		}
 	})
-	return o
 }
 
 // tail keeps the end of a long text.
@@ -156,7 +174,7 @@ func (o *Oriel) Ready(limit time.Duration) {
 		if o.cmd != nil {
 			_ = o.exited()
 		}
-		resp, err := http.Get(o.URL + "/readyz")
+		resp, err := o.http.Get(o.URL + "/readyz")
 		if err != nil {
 			return err
 		}
@@ -195,7 +213,7 @@ func (o *Oriel) Stop() {
 func (o *Oriel) Restart() {
 	o.t.Helper()
 	o.Stop()
-	o.start(strings.TrimPrefix(o.URL, "http://"))
+	o.start(cmp.Or(o.listen, strings.TrimPrefix(o.URL, "http://")))
 }
 
 // Printed returns what the program wrote to standard output.
@@ -359,5 +377,5 @@ func (o *Oriel) Kill() {
 // data.
 func (o *Oriel) Start() {
 	o.t.Helper()
-	o.start(strings.TrimPrefix(o.URL, "http://"))
+	o.start(cmp.Or(o.listen, strings.TrimPrefix(o.URL, "http://")))
 }
