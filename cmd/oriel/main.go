@@ -37,6 +37,8 @@ type cli struct {
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
+	Backup     backupCommand     `cmd:"" help:"Copy the database to a file, while the server runs."`
+	Restore    restoreCommand    `cmd:"" help:"Put a copy of the database back, while no server runs."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
 	Telemetry  telemetryCommand  `cmd:"" help:"The telemetry store: usage."`
 	Import     importCommand     `cmd:"" help:"Bring log files into a team."`

@@ -195,6 +195,12 @@ func (s *Store) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.DataDir}, elem...)...)
 }
 
+// HasMasterKey says whether there is a master key already.
+func (s *Store) HasMasterKey() bool {
+	_, err := os.Stat(s.Path("master.key"))
+	return err == nil || os.Getenv("ORIEL_MASTER_KEY") != ""
+}
+
 // Prepare makes the data directory, readable by its owner only, and returns
 // the master key: from ORIEL_MASTER_KEY, or from the file master.key in the
 // data directory, which is made on first use.
