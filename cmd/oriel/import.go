@@ -17,7 +17,7 @@ type importCommand struct {
 	adminFlags
 	config.Telemetry `embed:"" prefix:"telemetry-"`
 	Team             string   `required:"" help:"Slug of the team that the logs go to." placeholder:"S"`
-	Format           string   `help:"auto, plain or jsonl." enum:"auto,plain,jsonl" default:"auto" placeholder:"F"`
+	Format           string   `help:"auto, plain, jsonl, syslog or logfmt." enum:"auto,plain,jsonl,syslog,logfmt" default:"auto" placeholder:"F"`
 	Service          string   `help:"The records' service.name. Default: the file's name without its extension." placeholder:"NAME"`
 	Zone             string   `help:"Time zone of time-stamps that name none, e.g. Europe/Berlin." default:"UTC" placeholder:"ZONE"`
 	ShiftToNow       bool     `help:"Move each file's times so that its last record is now; spacing stays."`

@@ -79,7 +79,7 @@ func (s *Summary) add(f FileSummary) {
 	t.Empty += f.Empty
 	t.Joined += f.Joined
 	t.Cut += f.Cut
-	t.NotJSON += f.NotJSON
+	t.Unparsed += f.Unparsed
 	t.NoTime += f.NoTime
 	t.Stored += f.Stored
 	t.Times.merge(f.Times)
@@ -135,8 +135,8 @@ func (f FileSummary) write(b *strings.Builder) {
 	if f.NoTime > 0 {
 		line("%s without a readable time: stored with the time of the record before, or of the import", count(f.NoTime, "record"))
 	}
-	if f.NotJSON > 0 {
-		line("%s not JSON: stored as plain text", count(f.NotJSON, "line"))
+	if f.Unparsed > 0 {
+		line("%s not %s: stored as plain text", count(f.Unparsed, "line"), f.Format)
 	}
 	if f.Joined > 0 {
 		line("%s without a time-stamp joined to the record before", count(f.Joined, "line"))
