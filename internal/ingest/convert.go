@@ -17,8 +17,11 @@ import (
 
 // Reasons for which a record is rejected; they are label values of a metric.
 const (
-	ReasonTooOld        = "too_old"
-	ReasonTooNew        = "too_far_in_future"
+	// ReasonTooOld and ReasonTooNew are those of records whose time is out of
+	// range.
+	ReasonTooOld = "too_old"
+	ReasonTooNew = "too_far_in_future"
+
 	reasonRowTooLarge   = "row_too_large"
 	reasonTooManyFields = "too_many_fields"
 	reasonExpanded      = "request_expands_too_much"

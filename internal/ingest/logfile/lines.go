@@ -35,6 +35,20 @@ type lineReader struct {
 // newLineReader returns a reader of lines. With frames it looks for lengths in
 // front of messages.
 func newLineReader(r io.Reader, frames bool) (*lineReader, error) {
+	br, err := Decompress(r)
+	if err != nil {
+		return nil, err
+	}
+	l := &lineReader{r: br}
+	if frames {
+		l.framed = l.frame() > 0
+	}
+	return l, nil
+}
+
+// Decompress returns what r holds, unpacked where it is compressed with gzip,
+// and without a byte order mark.
+func Decompress(r io.Reader) (*bufio.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	if magic, _ := br.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		zr, err := gzip.NewReader(br)
@@ -46,11 +60,7 @@ func newLineReader(r io.Reader, frames bool) (*lineReader, error) {
 	if bom, _ := br.Peek(3); bytes.Equal(bom, []byte{0xef, 0xbb, 0xbf}) {
 		_, _ = br.Discard(3)
 	}
-	l := &lineReader{r: br}
-	if frames {
-		l.framed = l.frame() > 0
-	}
-	return l, nil
+	return br, nil
 }
 
 // maxFrameDigits bounds the length in front of a message.
