@@ -172,7 +172,11 @@ func (im *importer) openMetrics(ctx context.Context, in *input, fs *FileSummary)
 		}
 		s, err := p.parse(text)
 		if err != nil {
-			fs.unreadable(lines.n, "%s; write name{label=\"value\"} value time", err)
+			right := `name{label="value"} value time`
+			if strings.HasPrefix(text, "#") {
+				right = "# TYPE name counter, # HELP name text, # UNIT name unit"
+			}
+			fs.unreadable(lines.n, "%s; write %s", err, right)
 			continue
 		}
 		if s == nil {
@@ -223,8 +227,8 @@ type sampleParser struct {
 
 // parse reads one line; nil is a comment. Errors are for people.
 func (p *sampleParser) parse(line string) (*sample, error) {
-	if !utf8.ValidString(line) {
-		return nil, errors.New("not valid UTF-8")
+	if !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
+		return nil, errors.New("not text in UTF-8")
 	}
 	comment := strings.HasPrefix(line, "#")
 	if comment && !describes(line) {
@@ -247,10 +251,12 @@ func (p *sampleParser) parse(line string) (*sample, error) {
 	var out *sample
 	for {
 		entry, err := parser.Next()
-		if err == io.EOF {
+		switch {
+		case err == io.EOF && !comment && out == nil:
+			return nil, errors.New("no sample")
+		case err == io.EOF:
 			return out, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, cutError(err)
 		}
 		switch entry {
