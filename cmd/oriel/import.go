@@ -48,6 +48,10 @@ func (c *importCommand) Run(env *environment) error {
 		sum, err := server.Import(env.ctx, server.ImportConfig{
 			Store: c.Store, Telemetry: c.Telemetry, Retention: c.Retention, Engine: engineProcess, Files: c.File,
 			Logger: slog.New(logHandler(env.stderr, "text", "error")),
+			Finishing: func() {
+				_ = bar.Finish()
+				fmt.Fprintln(env.stderr, "Writing to disk")
+			},
 			Options: importer.Options{
 				Tenant: team.Tenant, ShiftToNow: c.ShiftToNow, Now: time.Now, Stdin: env.stdin,
 				Format: c.Format, Location: zone, Service: c.Service,

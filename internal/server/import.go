@@ -37,6 +37,9 @@ type ImportConfig struct {
 	// Options say what to import; Open and Retention are set here.
 	Options importer.Options
 	Files   []string
+	// Finishing is called when all is read and may take a while to be
+	// written: where metrics are old, some seconds for each month of them.
+	Finishing func()
 }
 
 // Import brings files into the telemetry store: through a running server, or
@@ -62,6 +65,9 @@ func Import(ctx context.Context, c ImportConfig) (sum importer.Summary, err erro
 	defer func() { err = errors.Join(err, out.close()) }()
 	if sum.Total.Stored == 0 || ctx.Err() != nil {
 		return sum, err
+	}
+	if _, ok := sum.Total.Signals["metrics"]; ok && c.Finishing != nil {
+		c.Finishing()
 	}
 	// Let the next query find what was imported. A store that has failed is
 	// not waited for.

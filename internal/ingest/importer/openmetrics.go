@@ -140,9 +140,13 @@ func (im *importer) openMetrics(ctx context.Context, in *input, fs *FileSummary)
 	if err != nil {
 		return err
 	}
-	fs.TimeFormat = "milliseconds (Prometheus)"
-	if d.open {
+	switch {
+	case d.last.IsZero():
+		fs.TimeFormat = "none"
+	case d.open:
 		fs.TimeFormat = "seconds (OpenMetrics)"
+	default:
+		fs.TimeFormat = "milliseconds (Prometheus)"
 	}
 	shift := im.shift(d.last, fs)
 	if r, err = im.text(ctx, in, passes); err != nil {
