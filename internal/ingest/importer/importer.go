@@ -272,7 +272,7 @@ func (im *importer) sniff(in *input) (string, error) {
 	}
 	head, _ := io.ReadAll(io.LimitReader(r, sniffBytes))
 	switch {
-	case ingest.IsDocument(head):
+	case isOTLP(head):
 		return FormatOTLP, nil
 	case isOpenMetrics(head, in.tail()):
 		return FormatOpenMetrics, nil

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
 	"slices"
@@ -210,6 +211,27 @@ func TestOTLP(t *testing.T) {
 				t.Errorf("problems %+v", fs.Problems)
 			}
 		})
+	}
+}
+
+// Compressed files, and one that begins inside of a document.
+func TestSniff(t *testing.T) {
+	for text, want := range map[string]string{
+		openMetricsText: FormatOpenMetrics, spansText: FormatOTLP, "pans\":[]}]}\n" + spansText: FormatOTLP,
+		"{\"msg\":\"resourceLogs\"}\n": "jsonl", "# a comment\nlevel=info msg=x\nlevel=info msg=y\n": "logfmt", "": "plain",
+	} {
+		var b strings.Builder
+		zw := gzip.NewWriter(&b)
+		fmt.Fprint(zw, text)
+		if err := zw.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, packed := range []string{text, b.String()} {
+			s := new(sink)
+			if fs := importText(t, s.options(), "a", packed); fs.Format != want {
+				t.Errorf("%.30q is %s, want %s", text, fs.Format, want)
+			}
+		}
 	}
 }
 

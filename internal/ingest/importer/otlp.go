@@ -13,6 +13,13 @@ import (
 	"github.com/orielhq/oriel/internal/ingest"
 )
 
+// isOTLP reports whether a file begins with a document of OTLP, or has one on
+// its second line: a file that was cut off in front begins inside of one.
+func isOTLP(head []byte) bool {
+	_, second, _ := bytes.Cut(head, []byte("\n"))
+	return ingest.IsDocument(head) || ingest.IsDocument(second)
+}
+
 // otlp imports OTLP JSON as the Collector's file exporter writes it: a request
 // on each line, or pretty-printed ones.
 func (im *importer) otlp(ctx context.Context, in *input, fs *FileSummary) error {
