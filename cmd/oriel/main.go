@@ -41,7 +41,7 @@ type cli struct {
 	Restore    restoreCommand    `cmd:"" help:"Put a copy of the database back, while no server runs."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
 	Telemetry  telemetryCommand  `cmd:"" help:"The telemetry store: usage."`
-	Import     importCommand     `cmd:"" help:"Bring log files into a team."`
+	Import     importCommand     `cmd:"" help:"Bring files of logs, spans and metrics into a team."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
 }
