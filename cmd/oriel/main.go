@@ -36,6 +36,7 @@ type cli struct {
 	Provider   providerCommand   `cmd:"" help:"Identity providers that people sign in at (single sign-on): add, list, enable, disable, remove, map groups."`
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
+	Mail       mailCommand       `cmd:"" help:"Letters: test."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
 	Backup     backupCommand     `cmd:"" help:"Copy the database to a file, while the server runs."`
 	Restore    restoreCommand    `cmd:"" help:"Put a copy of the database back, while no server runs."`

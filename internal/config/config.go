@@ -73,6 +73,8 @@ type Server struct {
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
 
+	Mail `embed:""`
+
 	TrustedProxies []string `help:"Addresses or networks of the proxies in front of this server, whose X-Forwarded-For says where a request comes from. Without them every request counts as the proxy's own." env:"ORIEL_TRUSTED_PROXIES" placeholder:"CIDR"`
 
 	AllowedOrigins []string `help:"Origins of web pages that may call the MCP endpoint, beside this server's own and those on this computer." env:"ORIEL_ALLOWED_ORIGINS" placeholder:"ORIGIN"`
@@ -124,6 +126,9 @@ func (s *Server) Check() error {
 		errs = append(errs, err)
 	}
 	if err := s.Telemetry.checkDisk(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := s.Mailer(); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := s.Proxies(); err != nil {

@@ -231,10 +231,14 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
+	letters, err := s.mailer()
+	if err != nil {
+		return err
+	}
 	s.desk, err = login.New(login.Config{
 		Store: s.db, People: s.db, Directory: s.directory, Factors: factors, Providers: providers,
 		Site: site, Key: s.authority.Master.Derive("signed steps"),
-		PublicURL: s.public.String(), Now: s.Now, Logger: s.log,
+		PublicURL: s.public.String(), Now: s.Now, Logger: s.log, Mail: letters,
 	})
 	if err != nil {
 		return err
@@ -332,6 +336,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background.Go(func() error { s.gate.Run(serving); return nil })
 	background.Go(func() error { s.self.Run(serving, s.telemetry.logWriter()); return nil })
 	background.Go(func() error { s.sweep(serving); return nil })
+	background.Go(func() error { s.desk.RunLetters(serving); return nil })
 	background.Go(func() error { s.followSelfTeam(serving); return nil })
 
 	commands := s.commands()

@@ -76,6 +76,8 @@ type SignInPage struct {
 	// Home is the identity provider of the domain that was typed, without a
 	// URL for none.
 	Home Link
+	// Forgot says that people can have a link for a new password sent.
+	Forgot bool
 }
 
 // SetupPage creates the first owner.
@@ -414,6 +416,7 @@ func NewPages() (*Pages, error) {
 		PeoplePage{},
 		PersonPage{},
 		AccountLinkPage{},
+		ForgotPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

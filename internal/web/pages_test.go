@@ -366,6 +366,7 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		PeoplePage{},
 		PersonPage{},
 		AccountLinkPage{},
+		ForgotPage{},
 	} {
 		render(t, p, zero)
 	}
