@@ -38,6 +38,7 @@ var leakCalls = map[string][]string{
 	"aggregate_logs": {
 		`{}`, `{"group_by":"mark"}`, `{"group_by":["service.name","owner"],"step":"5m"}`, `{"step":"auto"}`, `{"aggregate":["uniq","min","max"],"field":"mark"}`,
 		`{"aggregate":"max","field":"mark","group_by":"service.name","step":"10m"}`, `{"group_by":"name.TYPO"}`, `{"group_by":"resource_attr:owner"}`, `{"group_by":"card.number"}`, `{"aggregate":"max","field":"card.number"}`, `{"service":"svc-TYPO"}`,
+		`{"group_by":["mark","_msg"],"chart":true}`,
 	},
 	"get_log_context": {
 		`{"time":"TIME"}`, `{"time":"TIME","of":"service","before":200,"after":200}`, `{"time":"TIME","of":"trace"}`, `{"time":"TIME","service":"checkout","before":50}`,
@@ -57,7 +58,7 @@ var leakCalls = map[string][]string{
 		`{"query":"m{name_TYPO=\"x\"}"}`, `{"query":"m{team_name=\"a\"}"}`, `{"query":"m{team_name=\"b\"}"}`, `{"query":"sum by (mark, team_name) (m)","points":"all","step":"10m"}`, `{"query":"count by (__name__) ({__name__!=\"\"})","time":"now"}`,
 		`{"query":"m[1h]","instant":true,"points":"all"}`, `{"query":"rate(h_seconds_bucket[10m])","points":"none"}`, `{"query":"n"}`, `{"query":"m offset -10m"}`, `{"query":"m @ end()"}`, `{"query":"label_replace(m, \"x\", \"$1\", \"mark\", \"(.*)\")"}`,
 		`{"query":"m * on () group_left () m"}`, `{"query":"topk(500, m)","instant":true}`, `{"query":"absent(m{mark=\"TYPO\"})"}`, `{"query":"max_over_time(m[30m:1m])"}`, `{"query":"info(m)"}`, `{"query":"m{card_number!=\"\"}"}`,
-		`{"query":"count_values(\"v\", m)"}`, `{"query":"m or {mark!=\"\"}"}`, `{"query":"target_info"}`, `{"query":"hidden"}`, `{"query":"m","start":"now-7d"}`, `{"query":"m","start":"now-3h","end":"now-2h"}`, `{"query":"rat(m)"}`, `{"query":"{mark=~\".*TYPO.*\"}"}`,
+		`{"query":"count_values(\"v\", m)"}`, `{"query":"m or {mark!=\"\"}"}`, `{"query":"target_info"}`, `{"query":"hidden"}`, `{"query":"m","start":"now-7d"}`, `{"query":"m","start":"now-3h","end":"now-2h"}`, `{"query":"rat(m)"}`, `{"query":"{__name__=~\".+\"}","chart":true}`, `{"query":"{mark=~\".*TYPO.*\"}"}`,
 	},
 	"query_help": {
 		`{}`, `{"check":"name.TYPO:x"}`, `{"check":"* | stream_context before 5"}`, `{"check":"severity:ERROR mark:x"}`,
@@ -172,7 +173,7 @@ func (o *owner) metrics(at time.Time, i int, service string) metricSender {
 	s.gauge("m", at, float64(i), own...)
 	s.gauge("m."+o.mark, at, float64(i), own...)
 	s.counter("c", at, float64(i), own...)
-	m := s.metric("n", o.mark, "about "+o.mark)
+	m := s.metric("n", "", "about "+o.mark)
 	p := m.SetEmptyGauge().DataPoints().AppendEmpty()
 	p.SetTimestamp(pcommon.NewTimestampFromTime(at))
 	put(p.Attributes(), own)

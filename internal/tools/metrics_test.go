@@ -439,3 +439,112 @@ func TestMetricsInScope(t *testing.T) {
 	golden(t, "metrics_hidden", b.call(c, "list_metrics", `{"search":"http"}`).Text)
 	golden(t, "query_hidden", b.call(c, "query_metrics", `{"query":"sum(rate(http_requests_total[5m]))"}`).Text)
 }
+
+// Following the cursors of the list gives each metric once.
+func TestFollowingMetricsShowsEveryOne(t *testing.T) {
+	b := newBench(t)
+	s := sendFrom("service.name", "s")
+	for i := range 90 {
+		s.gauge(fmt.Sprintf("metric.%03d", i), b.Now().Add(-time.Minute), 1, fmt.Sprintf("label.%03d", i), "x")
+	}
+	b.send(b.Shop, s)
+	c := b.caller("metrics:read")
+	for _, args := range []string{`{"limit":7,"search":"METRIC_"`, `{"limit":50,"max_tokens":500,"type":"gauge","search":"metric_"`} {
+		seen := make(map[string]int)
+		for cursor := ""; ; b.Advance(time.Second) {
+			text := b.call(c, "list_metrics", args+cursor+"}").Text
+			for _, name := range regexp.MustCompile(`(?m)^metric_\d+`).FindAllString(text, -1) {
+				seen[name]++
+			}
+			next := nextCursor.FindStringSubmatch(text)
+			if next == nil {
+				break
+			}
+			cursor = `,"cursor":"` + next[1] + `"`
+		}
+		if len(seen) != 90 {
+			t.Errorf("%s: saw %d of 90", args, len(seen))
+		}
+		for name, n := range seen {
+			if n != 1 {
+				t.Errorf("%s: saw %s %d times", args, name, n)
+			}
+		}
+	}
+}
+
+// No metric is older than the role lets its members look.
+func TestMetricsLookBack(t *testing.T) {
+	b := newBench(t)
+	b.sendShop()
+	_, err := b.Directory.SaveRole(t.Context(), org.RoleText{Team: b.Shop.Slug, Name: "hour", Permissions: []org.Permission{org.MetricsRead}, LookBack: "1h"}, audit.System())
+	b.Must(err)
+	b.SetRoles("hour")
+	c := b.caller("metrics:read")
+	for _, tt := range []struct{ tool, args, want string }{
+		{"query_metrics", `{"query":"queue_depth","start":"now-2h"}`, "# start was taken as "},
+		{"query_metrics", `{"query":"queue_depth","time":"now-90m"}`, "Your roles let you look back 1h"},
+		{"query_metrics", `{"query":"max_over_time(queue_depth[2h]) - max_over_time(queue_depth[1h])","instant":true}`, "\t0\n"},
+		{"query_metrics", `{"query":"count_over_time(queue_depth[2h])","instant":true,"points":"none"}`, "\t241\n"},
+		{"query_metrics", `{"query":"cache_size"}`, `There is no metric "cache_size" that you can see`},
+		{"query_metrics", `{"query":"queue_depth offset 70m","instant":true}`, "0 series"},
+		{"list_metrics", `{"start":"now-2h","search":"queue"}`, "# start was taken as "},
+	} {
+		if res := b.call(c, tt.tool, tt.args); !strings.Contains(res.Text, tt.want) {
+			t.Errorf("%s: no %q in %s", tt.args, tt.want, res.Text)
+		}
+	}
+}
+
+func TestPromFunctionsAreKnown(t *testing.T) {
+	b := newBench(t)
+	for _, f := range promFunctions {
+		if _, err := b.set.CheckMetrics(f + "()"); err != nil && strings.Contains(err.Error(), "unknown function") {
+			t.Errorf("%s is no function", f)
+		}
+	}
+	if !slices.IsSorted(promFunctions) {
+		t.Error("the functions are not sorted")
+	}
+}
+
+func TestPromHelp(t *testing.T) {
+	b := newBench(t)
+	b.sendShop()
+	c := b.caller("metrics:read")
+	for _, tt := range []struct{ name, args string }{
+		{"help_promql_right", `{"language":"promql","check":"sum by(service_name)(rate(http_requests_total[5m]))"}`},
+		{"help_promql_wrong", `{"language":"promql","check":"sum by service_name (rate(http_requests_total[5m]))"}`},
+		{"help_promql_unknown", `{"check":"rate(http_request_total{status=\"500\"}[5m]) / queue_depth{servce=\"cart\"}"}`},
+		{"help_promql_gauge", `{"check":"increase(queue_depth[5m])"}`},
+		{"help_promql_matrix", `{"check":"queue_depth[5m]"}`},
+	} {
+		res := b.call(c, "query_help", tt.args)
+		if res.IsError {
+			t.Error(res.Text)
+		}
+		golden(t, tt.name, res.Text)
+	}
+	for _, tt := range []struct{ scopes, language, want string }{
+		{"logs:read", "promql", "query_help for promql was refused: this connection was not allowed the scope metrics:read"},
+		{"metrics:read", "logsql", "query_help for logsql was refused: this connection was not allowed the scope logs:read"},
+	} {
+		if res := b.call(b.caller(tt.scopes), "query_help", `{"language":"`+tt.language+`"}`); !res.IsError || !strings.HasPrefix(res.Text, tt.want) {
+			t.Error(res.Text)
+		}
+	}
+	if res := b.call(newBench(t).caller("metrics:read"), "query_help", `{}`); res.IsError {
+		t.Error(res.Text)
+	}
+}
+
+func TestMetricNumber(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 1: "1", -3: "-3", 1234567: "1234567", 1234567.891: "1234568", 0.123456789: "0.12346", 12.3456789: "12.346", 99999.96: "100000", 40000.3: "40000", 0.00001234567: "1.2346e-05",
+		1e15: "1e+15", 123456789012345: "123456789012345", math.Inf(1): "+Inf", -0.5: "-0.5", 0.0001: "0.0001",
+	} {
+		if got := metricNumber(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}

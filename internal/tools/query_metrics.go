@@ -38,7 +38,7 @@ func newQueryMetrics() *Tool {
 			textParam("time", "evaluate at this instant only"),
 			{name: "instant", kind: "boolean", text: "evaluate at end only"},
 			textParam("step", "such as 1m; default auto"), numberParam("series_limit", "most series, the largest first", 1, 200, 20),
-			textParam("points", "default compact: a sparkline", "none", "compact", "all"), tokensParam,
+			textParam("points", "default compact: a sparkline", "none", "compact", "all"), tokensParam, chartParam, themeParam,
 		},
 		ReadOnly: true, Idempotent: true,
 		handle: queryMetrics,
@@ -57,10 +57,11 @@ type metricQuery struct {
 	step        time.Duration
 	first, last time.Time
 	// sorted says that the expression itself sorts its series.
-	sorted bool
-	limit  int
-	points string
-	infos  map[string]telemetry.MetricInfo // of the selectors, by series name
+	sorted  bool
+	limit   int
+	points  string
+	picture picture
+	infos   map[string]telemetry.MetricInfo // of the selectors, by series name
 }
 
 func queryMetrics(ctx context.Context, c *call) (Result, error) {
@@ -103,6 +104,7 @@ func queryMetrics(ctx context.Context, c *call) (Result, error) {
 			return Result{}, err
 		}
 		a.notes = append(a.notes, notes...)
+		a.noteIf(q.picture.wanted, "There is no chart of an empty result.")
 		return a.render(), nil
 	}
 	list := q.summaries(res.Series)
@@ -117,6 +119,9 @@ func queryMetrics(ctx context.Context, c *call) (Result, error) {
 		a.sections = append(a.sections, q.pointSection(shown))
 	}
 	q.noteShown(a, res, list, shown)
+	if err := q.drawMetrics(a, shown); err != nil {
+		return Result{}, err
+	}
 	return a.render(), nil
 }
 
@@ -136,6 +141,9 @@ func (c *call) metricQuery() (q *metricQuery, err error) {
 		return nil, err
 	}
 	if q.instant, err = c.args.flag("instant"); err != nil {
+		return nil, err
+	}
+	if q.picture, err = c.picture(); err != nil {
 		return nil, err
 	}
 	if q.window, err = c.window(org.MetricsRead); err != nil {

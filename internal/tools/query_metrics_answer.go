@@ -29,7 +29,11 @@ func metricNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	digits := max(0, 4-int(math.Floor(math.Log10(math.Abs(v)))))
-	return trimZeros(strconv.FormatFloat(v, 'f', digits, 64))
+	text := strconv.FormatFloat(v, 'f', digits, 64)
+	if strings.Contains(text, ".") {
+		text = trimZeros(text)
+	}
+	return text
 }
 
 // clock prints the time of a point: without the day where the window has one.

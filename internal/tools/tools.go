@@ -103,6 +103,8 @@ type Tool struct {
 // Result is the answer to a call.
 type Result struct {
 	Text string
+	// Image is a chart of what Text says, as PNG; nil for none.
+	Image []byte
 	// IsError says that the call did nothing and Text says what to do about it.
 	IsError bool
 }
