@@ -13,7 +13,7 @@ import (
 
 // Arguments of tools that draw charts.
 var (
-	chartParam = param{name: "chart", kind: "boolean", text: "draw the values over time too, as PNG"}
+	chartParam = param{name: "chart", kind: "boolean", text: "also draw the values over time, as PNG (without a step: auto)"}
 	themeParam = textParam("theme", "of the chart", "light", "dark")
 )
 

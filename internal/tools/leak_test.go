@@ -202,7 +202,8 @@ func checkLeak(t *testing.T, owners []*owner, to *owner, what, text string) {
 			t.Errorf("%s %s/%s: shows %s:\n%s", what, to.team.Slug, to.name, o.mark, text)
 		}
 	}
-	if strings.Contains(text, hiddenMark) || strings.HasPrefix(what, "list_fields") && strings.Contains(text, "\ncard.number\t") {
+	if strings.Contains(text, hiddenMark) || strings.HasPrefix(what, "list_fields") && strings.Contains(text, "\ncard.number\t") ||
+		strings.HasPrefix(what, "list_metrics") && strings.Contains(text, "card_number") {
 		t.Errorf("%s %s/%s: shows what is hidden:\n%s", what, to.team.Slug, to.name, text)
 	}
 	for _, m := range matchedPattern.FindAllStringSubmatch(text, -1) {

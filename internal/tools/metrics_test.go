@@ -235,6 +235,7 @@ func TestQueryMetrics(t *testing.T) {
 		{"query_empty_compare", `{"query":"queue_depth > 1000"}`},
 		{"query_empty_join", `{"query":"queue_depth / http_requests_total"}`},
 		{"query_empty_range", `{"query":"rate(http_requests_total[10s])"}`},
+		{"query_empty_century", `{"query":"max_over_time(nothing_here[100y])","instant":true}`},
 		{"query_empty_absent", `{"query":"absent(queue_depth)"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,6 +15,8 @@ const (
 	// newestStep is the step in which the newest sample is looked for: what an
 	// instant sees, so that none falls between.
 	newestStep = 5 * time.Minute
+	// newestWindow is the longest time in which it is looked for: 10,080 steps.
+	newestWindow = 35 * 24 * time.Hour
 )
 
 // whyEmpty explains a result without series: a name or label that nothing
@@ -32,8 +34,10 @@ func (q *metricQuery) whyEmpty(ctx context.Context) ([]string, error) {
 		}
 		found, err := q.whySelectorEmpty(ctx, s)
 		if err != nil {
-			more, err := couldNotLook(ctx, err)
-			return append(notes, more...), err
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			return append(notes, "Why could not be looked up just now. list_metrics shows which metrics and labels there are."), nil
 		}
 		if len(found) > 0 {
 			reasons++
@@ -101,6 +105,9 @@ func (q *metricQuery) whySelectorEmpty(ctx context.Context, s telemetry.MetricSe
 // newestSample returns when the newest sample of a selector in the window was,
 // zero where there is none.
 func (c *call) newestSample(ctx context.Context, s telemetry.MetricSelector, w window) (time.Time, error) {
+	if first := w.end.Add(-newestWindow); w.start.Before(first) {
+		w.start = first
+	}
 	step := newestStep
 	if most := w.end.Sub(w.start); step > most {
 		step = max(most, time.Second)
