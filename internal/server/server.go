@@ -168,7 +168,9 @@ func (s *Server) openState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = store.Open(ctx, store.Config{Path: s.Settings.Path(storeFile), Unsafe: s.UnsafeStore, Logger: s.log}); err != nil {
+	where := storeConfig(s.Settings.Store)
+	where.Unsafe, where.Logger = s.UnsafeStore, s.log
+	if s.db, err = store.Open(ctx, where); err != nil {
 		return err
 	}
 	if err := s.db.SetPublicURL(ctx, s.public.String()); err != nil {

@@ -17,6 +17,13 @@ var _ access.Source = (*DB)(nil)
 // ChangesAfter implements access.Source. A negative seq asks for the newest
 // sequence number alone.
 func (db *DB) ChangesAfter(ctx context.Context, seq int64) ([]access.Change, int64, error) {
+	if db.postgres != nil {
+		// A network that swallows everything must not stop the following for
+		// longer than a new connection takes.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, pgRead)
+		defer cancel()
+	}
 	if seq < 0 {
 		var newest int64
 		if err := db.read.QueryRowContext(ctx, "SELECT COALESCE(max(seq), 0) FROM changes").Scan(&newest); err != nil {

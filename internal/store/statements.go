@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 )
 
@@ -23,20 +24,24 @@ type preparer interface {
 // compile most of ours than to run them. On one connection, rows of a
 // statement must be closed before the same statement runs again.
 type statements struct {
-	on    preparer
+	on preparer
+	// keep is how many stay prepared, 0 where the driver sees to it. Such a
+	// driver is one over a network: its queries end with their context, and
+	// its texts are of Unicode alone.
+	keep  int
 	mu    sync.RWMutex // guards ready
 	ready map[string]*sql.Stmt
 }
 
-func newStatements(on preparer) *statements {
-	return &statements{on: on, ready: make(map[string]*sql.Stmt)}
+func newStatements(on preparer, keep int) *statements {
+	return &statements{on: on, keep: keep, ready: make(map[string]*sql.Stmt)}
 }
 
 // prepared returns the statement, or nil where it cannot be kept: then it is
 // run as it is, and says itself what is wrong with it.
 func (s *statements) prepared(text string) *sql.Stmt {
 	s.mu.RLock()
-	stmt, full := s.ready[text], len(s.ready) >= maxStatements
+	stmt, full := s.ready[text], len(s.ready) >= s.keep
 	s.mu.RUnlock()
 	if stmt != nil || full {
 		return stmt
@@ -58,6 +63,7 @@ func (s *statements) prepared(text string) *sql.Stmt {
 
 // ExecContext is that of sql.DB.
 func (s *statements) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	args = s.storable(args)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.ExecContext(ctx, args...)
 	}
@@ -66,16 +72,43 @@ func (s *statements) ExecContext(ctx context.Context, text string, args ...any) 
 
 // QueryContext is that of sql.DB.
 func (s *statements) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	args = s.storable(args)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryContext(ctx, args...)
 	}
 	return s.on.QueryContext(ctx, text, args...)
 }
 
-// QueryRowContext is that of sql.DB, but it goes on when the caller does not
-// wait any more: the row is there sooner than what would watch for that.
+// storable replaces what PostgreSQL keeps in no text: the character 0 and
+// bytes that are not UTF-8. Strangers send both; an address that has them is
+// nobody's, and no reason to fail.
+func (s *statements) storable(args []any) []any {
+	if s.keep > 0 {
+		return args
+	}
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = storable(text)
+		}
+	}
+	return args
+}
+
+func storable(text string) string {
+	if strings.IndexByte(text, 0) >= 0 {
+		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// QueryRowContext is that of sql.DB, but on SQLite it goes on when the caller
+// does not wait any more: the row is there sooner than what would watch for
+// that.
 func (s *statements) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	ctx = context.WithoutCancel(ctx)
+	if s.keep > 0 {
+		ctx = context.WithoutCancel(ctx)
+	}
+	args = s.storable(args)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryRowContext(ctx, args...)
 	}

@@ -15,11 +15,12 @@ import (
 	"github.com/orielhq/oriel/internal/grant/granttest"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/store/storetest"
 )
 
 func open(tb testing.TB) *store.DB {
 	tb.Helper()
-	db, err := store.Open(tb.Context(), store.Config{Path: filepath.Join(tb.TempDir(), "dir with #odd? name.db")})
+	db, err := store.Open(tb.Context(), odd(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -29,6 +30,15 @@ func open(tb testing.TB) *store.DB {
 		}
 	})
 	return db
+}
+
+// odd is a new store; that of a file has a name that must be escaped.
+func odd(tb testing.TB) store.Config {
+	c := storetest.Config(tb)
+	if c.Path != "" {
+		c.Path = filepath.Join(tb.TempDir(), "dir with #odd? name.db")
+	}
+	return c
 }
 
 func person(n int, owner bool) org.Person {
@@ -164,7 +174,7 @@ func TestAcknowledgedWritesSurviveReopening(t *testing.T) {
 }
 
 func TestWritesAfterCloseAreRefused(t *testing.T) {
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "x.db")})
+	db, err := store.Open(t.Context(), odd(t))
 	if err != nil {
 		t.Fatal(err)
 	}
