@@ -136,6 +136,7 @@ func sessionSettings() map[string]string {
 	return map[string]string{
 		"idle_in_transaction_session_timeout": strconv.FormatInt(pgIdleTransaction.Milliseconds(), 10),
 		"statement_timeout":                   strconv.FormatInt(pgStatement.Milliseconds(), 10),
+		"lock_timeout":                        strconv.FormatInt(busyTimeout.Milliseconds(), 10),
 		// The server notices within half a minute that a process is gone
 		// without a word, and gives its locks to others.
 		"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "4",

@@ -33,8 +33,8 @@ import (
 )
 
 const (
-	// busyTimeout is how long a write waits for an administration command
-	// that is writing at the same time.
+	// busyTimeout is how long a write waits for another process that is
+	// writing the same at the same time.
 	busyTimeout = 5 * time.Second
 	// maxReaders bounds the connections that read.
 	maxReaders = 4
