@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -53,7 +54,7 @@ const (
 	// firstDelay and maxDelay are what is waited before the second and before
 	// a late attempt at the most; chance decides how much of it.
 	firstDelay = 2 * time.Millisecond
-	maxDelay   = 200 * time.Millisecond
+	maxDelay   = 100 * time.Millisecond
 )
 
 // Keys of the advisory locks: "oriel" in ASCII, and a number.
@@ -120,6 +121,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		pools: []*sql.DB{r, w}, read: newStatements(r, 0), log: c.Logger,
 		closing: make(chan struct{}), closed: make(chan struct{}), committed: make(chan struct{}, 1),
 	}
+	db.read.again = pgReaders
 	db.postgres = &postgres{db: db, config: config, writes: w, stop: stop}
 	_, newest, err := db.ChangesAfter(ctx, -1)
 	if err != nil {
@@ -371,7 +373,23 @@ func retryable(err error) bool {
 		}
 		return false
 	}
-	return errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
+	return lostConnection(err)
+}
+
+// lostConnection says whether err is that of a connection that was there and
+// is not any more. That there is no new one is another error.
+func lostConnection(err error) bool {
+	var ce *pgconn.ConnectError
+	var pe *pgconn.PgError
+	if errors.As(err, &ce) {
+		return false
+	}
+	if errors.As(err, &pe) {
+		return pe.Code == adminShutdown || pe.Code == crashShutdown
+	}
+	var ne net.Error
+	return errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &ne) && !ne.Timeout()
 }
 
 // listen tells the followers in this process about commits of others. It is

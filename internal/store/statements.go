@@ -28,7 +28,10 @@ type statements struct {
 	// keep is how many stay prepared, 0 where the driver sees to it. Such a
 	// driver is one over a network: its queries end with their context, and
 	// its texts are of Unicode alone.
-	keep  int
+	keep int
+	// again is how often a query is repeated whose connection was lost: once
+	// for each that a pool may have kept. In a transaction it is not.
+	again int
 	mu    sync.RWMutex // guards ready
 	ready map[string]*sql.Stmt
 }
@@ -76,7 +79,12 @@ func (s *statements) QueryContext(ctx context.Context, text string, args ...any)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryContext(ctx, args...)
 	}
-	return s.on.QueryContext(ctx, text, args...)
+	for n := 0; ; n++ {
+		rows, err := s.on.QueryContext(ctx, text, args...)
+		if err == nil || n >= s.again || !lostConnection(err) || ctx.Err() != nil {
+			return rows, err
+		}
+	}
 }
 
 // storable replaces what PostgreSQL keeps in no text: the character 0 and
@@ -112,7 +120,12 @@ func (s *statements) QueryRowContext(ctx context.Context, text string, args ...a
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryRowContext(ctx, args...)
 	}
-	return s.on.QueryRowContext(ctx, text, args...)
+	for n := 0; ; n++ {
+		row := s.on.QueryRowContext(ctx, text, args...)
+		if err := row.Err(); err == nil || n >= s.again || !lostConnection(err) || ctx.Err() != nil {
+			return row
+		}
+	}
 }
 
 // close ends the statements; what they ran on is closed by its owner.
