@@ -16,7 +16,7 @@ import (
 	_ "modernc.org/sqlite" // to lock the server's database from outside
 
 	"github.com/orielhq/oriel/internal/grant"
-	"github.com/orielhq/oriel/internal/store/storetest"
+	"github.com/orielhq/oriel/internal/pgtest"
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
@@ -375,7 +375,7 @@ func TestCase060_StoreFailing(t *testing.T) {
 	s := newServer(t)
 	c := s.Register().Connect("ada@example.com", "shop")
 	driver, where, lock := "sqlite", filepath.Join(s.Dir, "oriel.db"), "BEGIN IMMEDIATE"
-	if storetest.Postgres() {
+	if pgtest.Wanted() {
 		driver, where, lock = "pgx", s.Settings().DatabaseURL, "BEGIN; LOCK TABLE grants"
 	}
 	db, err := sql.Open(driver, where)

@@ -25,6 +25,23 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Variable chooses the database of a whole test run: sqlite or postgres.
+const Variable = "ORIEL_TEST_DATABASE"
+
+// Wanted says whether the tests are to run on PostgreSQL. It panics about a
+// value of Variable that it does not know: a run must not pass on the wrong
+// one.
+func Wanted() bool {
+	switch v := os.Getenv(Variable); v {
+	case "", "sqlite":
+		return false
+	case "postgres":
+		return true
+	default:
+		panic(Variable + "=" + v + ": write sqlite or postgres")
+	}
+}
+
 // startTimeout bounds the start of the server.
 const startTimeout = time.Minute
 

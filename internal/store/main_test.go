@@ -5,17 +5,17 @@ import (
 	"os"
 	"testing"
 
-	"github.com/orielhq/oriel/internal/store/storetest"
+	"github.com/orielhq/oriel/internal/pgtest"
 )
 
 // TestMain runs the tests on SQLite and then all of them on PostgreSQL, unless
 // the environment chooses.
 func TestMain(m *testing.M) {
-	if _, chosen := os.LookupEnv(storetest.Variable); chosen {
+	if _, chosen := os.LookupEnv(pgtest.Variable); chosen {
 		os.Exit(m.Run())
 	}
 	for _, database := range []string{"sqlite", "postgres"} {
-		if err := os.Setenv(storetest.Variable, database); err != nil {
+		if err := os.Setenv(pgtest.Variable, database); err != nil {
 			panic(err)
 		}
 		if code := m.Run(); code != 0 {

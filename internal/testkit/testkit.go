@@ -23,6 +23,7 @@ import (
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/pgtest"
 	"github.com/orielhq/oriel/internal/server"
 	"github.com/orielhq/oriel/internal/store/storetest"
 	"github.com/orielhq/oriel/internal/web"
@@ -147,7 +148,7 @@ func StartOn(tb testing.TB, network clientdoc.Network, change ...func(*config.Se
 	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}, network: network, sessions: make(map[string][]*http.Cookie)}
 	s.Clock.ToMinute(5)
 	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0"}
-	if storetest.Postgres() {
+	if pgtest.Wanted() {
 		s.settings.DatabaseURL = storetest.URL(tb)
 	}
 	s.settings.Sessions.Disconnect, s.settings.Sessions.Reconnect = "hourly", "refresh"

@@ -12,12 +12,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/orielhq/oriel/internal/pgtest"
 )
 
 const (
@@ -43,10 +46,12 @@ type Oriel struct {
 
 	t     testing.TB
 	flags []string
-	cmd   *exec.Cmd
-	done  chan error
-	out   *lockedBuffer
-	logs  *lockedBuffer
+	// env is the environment of its processes.
+	env  []string
+	cmd  *exec.Cmd
+	done chan error
+	out  *lockedBuffer
+	logs *lockedBuffer
 }
 
 // lockedBuffer is written by a process and read by a test.
@@ -74,7 +79,10 @@ var announced = regexp.MustCompile(`Oriel is running at (http\S+)`)
 // If the test has failed, what the program logged is shown.
 func StartOriel(t testing.TB, flags ...string) *Oriel {
 	t.Helper()
-	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags}
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, env: environment()}
+	if pgtest.Wanted() {
+		o.env = append(o.env, "ORIEL_DATABASE_URL="+pgtest.Empty(t))
+	}
 	// A start is used by others, ports go to who comes first: 0 lets the
 	// program take a free one itself.
 	o.start("127.0.0.1:0")
@@ -104,7 +112,7 @@ func (o *Oriel) start(listen string) {
 	args := append([]string{"serve", "--listen", listen, "--data-dir", o.DataDir}, o.flags...)
 	cmd := exec.Command(Binary(o.t), args...)
 	cmd.Stdout, cmd.Stderr = o.out, o.logs
-	cmd.Env = environment()
+	cmd.Env = o.env
 	if err := cmd.Start(); err != nil {
 		o.t.Fatal(err)
 	}
@@ -148,6 +156,9 @@ func environment() []string {
 	}
 	return env
 }
+
+// Environment returns the environment for commands on the installation.
+func (o *Oriel) Environment() []string { return slices.Clone(o.env) }
 
 // Ready waits until /readyz says that everything works.
 func (o *Oriel) Ready(limit time.Duration) {
@@ -233,7 +244,7 @@ func (o *Oriel) Command(stdin string, args ...string) (stdout, stderr string, er
 	var out, logs bytes.Buffer
 	cmd := exec.CommandContext(ctx, Binary(o.t), append(args, "--data-dir", o.DataDir)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &logs
-	cmd.Env = environment()
+	cmd.Env = o.env
 	err = cmd.Run()
 	return out.String(), logs.String(), err
 }

@@ -1,11 +1,10 @@
 // Package storetest says which database the tests of other packages keep
-// their state in: a SQLite file, or with ORIEL_TEST_DATABASE=postgres a
-// database of a PostgreSQL that it starts.
+// their state in: a SQLite file, or a database of a PostgreSQL that it starts
+// (see pgtest.Variable).
 package storetest
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -13,27 +12,11 @@ import (
 	"github.com/orielhq/oriel/internal/store"
 )
 
-// Variable chooses the database of a whole test run.
-const Variable = "ORIEL_TEST_DATABASE"
-
-// Postgres says whether the tests run on PostgreSQL. It panics about a value
-// of the variable that it does not know: a run must not pass on the wrong one.
-func Postgres() bool {
-	switch v := os.Getenv(Variable); v {
-	case "", "sqlite":
-		return false
-	case "postgres":
-		return true
-	default:
-		panic(Variable + "=" + v + ": write sqlite or postgres")
-	}
-}
-
 // Config returns where a new, empty store is to be opened. It may be opened
 // several times.
 func Config(tb testing.TB) store.Config {
 	tb.Helper()
-	if Postgres() {
+	if pgtest.Wanted() {
 		return store.Config{URL: URL(tb)}
 	}
 	return SQLite(tb)
