@@ -237,7 +237,7 @@ func (s *Server) mount() error {
 	as, err := oauth.New(oauth.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Gate: s.gate, Clients: s.db,
 		Documents: documents, Admission: s.Settings.Admission(),
-		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now,
+		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now, Once: s.once(),
 	})
 	if err != nil {
 		return err
@@ -389,8 +389,24 @@ func (s *Server) Announce(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// sweep removes what nobody needs any more, and rotates the signing key.
+// leaderPause is waited before standing for leader again.
+const leaderPause = 5 * time.Second
+
+// sweep has one of the replicas remove what nobody needs any more.
 func (s *Server) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.db.Lead(ctx, s.lead); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "cannot stand for leader", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+// lead removes what nobody needs any more, and rotates the signing key.
+func (s *Server) lead(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {

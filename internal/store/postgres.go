@@ -30,6 +30,8 @@ const (
 	// the change feed: a connection may hang for ever.
 	pgWrite = 15 * time.Second
 	pgRead  = 2 * time.Second
+	// pgQuery bounds every other query.
+	pgQuery = 15 * time.Second
 	// pgIdleTransaction is when the server ends a transaction of a process
 	// that has gone silent in it, with its locks. Ours wait for nothing but
 	// the network.

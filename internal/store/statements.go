@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 )
 
 // maxStatements bounds how many statements stay prepared. The store has far
@@ -79,12 +80,25 @@ func (s *statements) QueryContext(ctx context.Context, text string, args ...any)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryContext(ctx, args...)
 	}
+	ctx = s.bounded(ctx)
 	for n := 0; ; n++ {
 		rows, err := s.on.QueryContext(ctx, text, args...)
 		if err == nil || n >= s.again || !lostConnection(err) || ctx.Err() != nil {
 			return rows, err
 		}
 	}
+}
+
+// bounded ends a query over a network that swallows everything. In a
+// transaction the context is bounded already.
+func (s *statements) bounded(ctx context.Context) context.Context {
+	if s.again == 0 {
+		return ctx
+	}
+	// What reads the rows does not say when it is done: the timer does.
+	ctx, cancel := context.WithCancel(ctx)
+	time.AfterFunc(pgQuery, cancel)
+	return ctx
 }
 
 // storable replaces what PostgreSQL keeps in no text: the character 0 and
@@ -120,6 +134,7 @@ func (s *statements) QueryRowContext(ctx context.Context, text string, args ...a
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryRowContext(ctx, args...)
 	}
+	ctx = s.bounded(ctx)
 	for n := 0; ; n++ {
 		row := s.on.QueryRowContext(ctx, text, args...)
 		if err := row.Err(); err == nil || n >= s.again || !lostConnection(err) || ctx.Err() != nil {
