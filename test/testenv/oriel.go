@@ -47,11 +47,13 @@ type Oriel struct {
 	t     testing.TB
 	flags []string
 	// env is the environment of its processes.
-	env  []string
-	cmd  *exec.Cmd
-	done chan error
-	out  *lockedBuffer
-	logs *lockedBuffer
+	env []string
+	// behind says that a proxy has the public URL, and URL is another one.
+	behind bool
+	cmd    *exec.Cmd
+	done   chan error
+	out    *lockedBuffer
+	logs   *lockedBuffer
 }
 
 // lockedBuffer is written by a process and read by a test.
@@ -73,6 +75,8 @@ func (l *lockedBuffer) String() string {
 }
 
 var announced = regexp.MustCompile(`Oriel is running at (http\S+)`)
+
+var listening = regexp.MustCompile(`"msg":"serving".*"listen":"([^"]+)"`)
 
 // StartOriel starts the program with an empty data directory on a free port,
 // with more flags of "oriel serve" if given, and stops it when the test ends.
@@ -128,6 +132,13 @@ func (o *Oriel) start(listen string) {
 			return errors.New("it printed no address yet")
 		}
 		o.URL = m[1]
+		if !o.behind {
+			return nil
+		}
+		if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
+			return errors.New("it logged no address yet")
+		}
+		o.URL = "http://" + m[1]
 		return nil
 	})
 	o.Ready(startLimit)
