@@ -214,7 +214,9 @@ func Start() (*Server, error) {
 	}
 	s := &Server{dir: dir, alive: alive}
 	deadline := time.Now().Add(startTimeout)
-	for {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		err := s.Exec(context.Background(), "SELECT 1")
 		if err == nil {
 			return s, nil
@@ -223,7 +225,6 @@ func Start() (*Server, error) {
 			text, _ := os.ReadFile(filepath.Join(dir, "log"))
 			return nil, fmt.Errorf("PostgreSQL does not start: %w\n%s", err, text)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
