@@ -65,6 +65,28 @@ var templates sync.Map
 type template struct {
 	once sync.Once
 	err  error
+
+	mu   sync.Mutex // guards free
+	free []string   // databases that were emptied after a test
+}
+
+// take returns a database of an earlier test, "" for none.
+func (t *template) take() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.free)
+	if n == 0 {
+		return ""
+	}
+	name := t.free[n-1]
+	t.free = t.free[:n-1]
+	return name
+}
+
+func (t *template) give(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free = append(t.free, name)
 }
 
 // Empty returns the URL of a new database with nothing in it, which is
@@ -74,8 +96,9 @@ func Empty(tb testing.TB) string {
 	return shared(tb).create(tb, "template0")
 }
 
-// Copy returns the URL of a new copy of the database name, which prepare
-// fills once for each process. It is dropped with the test.
+// Copy returns the URL of a copy of the database name, in which prepare makes
+// tables once for each process; they are empty. To make and to drop a database
+// takes longer than many a test, so a later test may get it again, emptied.
 func Copy(tb testing.TB, name string, prepare func(url string) error) string {
 	tb.Helper()
 	s := shared(tb)
@@ -89,7 +112,40 @@ func Copy(tb testing.TB, name string, prepare func(url string) error) string {
 	if t.err != nil {
 		tb.Fatalf("make the database %s: %v", name, t.err)
 	}
-	return s.create(tb, name)
+	own := t.take()
+	if own == "" {
+		own = s.make(tb, name)
+	}
+	tb.Cleanup(func() {
+		if err := s.empty(context.Background(), own); err != nil {
+			tb.Errorf("empty a database: %v", err)
+			return
+		}
+		t.give(own)
+	})
+	return s.URL(own)
+}
+
+// empty removes every row, but for the notes about migrations, and ends the
+// sessions that somebody left.
+func (s *Server) empty(ctx context.Context, name string) error {
+	if err := s.Exec(ctx, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '"+name+"'"); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, s.URL(name))
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	_, err = conn.Exec(ctx, `DO $$
+		DECLARE t RECORD;
+		BEGIN
+			SET LOCAL session_replication_role = replica; -- no table waits for another
+			FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'goose%' LOOP
+				EXECUTE format('DELETE FROM %I', t.tablename);
+			END LOOP;
+			PERFORM setval(format('%I', sequencename), 1, false) FROM pg_sequences WHERE schemaname = 'public' AND sequencename NOT LIKE 'goose%';
+		END $$`)
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // Shared returns the server of this process, for tests that do something to
@@ -108,12 +164,18 @@ func shared(tb testing.TB) *Server {
 	return s
 }
 
-func (s *Server) create(tb testing.TB, from string) string {
+func (s *Server) make(tb testing.TB, from string) string {
 	tb.Helper()
 	name := fmt.Sprintf("test%d", s.made.Add(1))
 	if err := s.Exec(tb.Context(), "CREATE DATABASE "+name+" ENCODING 'UTF8' TEMPLATE "+from); err != nil {
 		tb.Fatalf("make a database: %v", err)
 	}
+	return name
+}
+
+func (s *Server) create(tb testing.TB, from string) string {
+	tb.Helper()
+	name := s.make(tb, from)
 	tb.Cleanup(func() {
 		if err := s.Exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			tb.Errorf("drop a database: %v", err)
