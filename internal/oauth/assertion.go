@@ -91,7 +91,7 @@ func (s *Server) authenticateAssertion(ctx context.Context, a spec.ClientAuth) (
 	}
 	if s.Once != nil {
 		key := assertionKey(id, claims.ID)
-		first, err := s.Once(ctx, "client "+hex.EncodeToString(key[:]), until, s.Now())
+		first, err := s.Once(ctx, "client "+hex.EncodeToString(key[:]), until)
 		if err != nil {
 			return grant.Client{}, fmt.Errorf("note client assertion: %w", err)
 		}

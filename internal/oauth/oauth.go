@@ -51,7 +51,7 @@ type Config struct {
 	// Once notes for all replicas that what hash stands for was used, to be
 	// remembered until then, and returns false for one that was used before.
 	// nil where there is only this process.
-	Once func(ctx context.Context, hash string, until, now time.Time) (bool, error)
+	Once func(ctx context.Context, hash string, until time.Time) (bool, error)
 }
 
 // Server is the authorization server. It is safe for concurrent use.

@@ -7,7 +7,7 @@ import (
 
 // once returns what remembers used assertions for all replicas. A server that
 // is alone remembers them by itself, without a write for each.
-func (s *Server) once() func(ctx context.Context, hash string, until, now time.Time) (bool, error) {
+func (s *Server) once() func(ctx context.Context, hash string, until time.Time) (bool, error) {
 	if s.Settings.DatabaseURL == "" {
 		return nil
 	}

@@ -417,6 +417,7 @@ func (s *Server) lead(ctx context.Context) {
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
 			s.db.SweepChallenges(ctx, now),
 			s.db.SweepAccountLinks(ctx, now),
+			s.db.SweepAssertions(ctx, now),
 			s.db.SweepSignIns(ctx, now.Add(-changesAge)),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {
