@@ -173,6 +173,7 @@ func (s *Server) openState(ctx context.Context) error {
 	if s.db, err = store.Open(ctx, where); err != nil {
 		return err
 	}
+	s.countRepeatedWrites()
 	if err := s.db.SetPublicURL(ctx, s.public.String()); err != nil {
 		return err
 	}

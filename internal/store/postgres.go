@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -94,6 +95,8 @@ type postgres struct {
 	writes *sql.DB
 	// stop ends the listener.
 	stop context.CancelFunc
+	// again counts the writes that were run again.
+	again atomic.Int64
 }
 
 func openPostgres(ctx context.Context, c Config) (*DB, error) {
@@ -270,6 +273,7 @@ func (p *postgres) update(ctx context.Context, do func(*tx) error) error {
 		if err == nil || !again {
 			return err
 		}
+		p.again.Add(1)
 		if attempt == maxAttempts {
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
@@ -280,6 +284,15 @@ func (p *postgres) update(ctx context.Context, do func(*tx) error) error {
 			return fmt.Errorf("after %d attempts: %w", attempt, err)
 		}
 	}
+}
+
+// Repeated returns how often a write was run again because it came in
+// another's way, or because its connection was lost; always 0 on SQLite.
+func (db *DB) Repeated() int64 {
+	if db.postgres == nil {
+		return 0
+	}
+	return db.postgres.again.Load()
 }
 
 // attempt runs a write once. again says that it left nothing and may well

@@ -298,6 +298,9 @@ func TestWritesAreRunAgain(t *testing.T) {
 	if err := dbs[0].read.QueryRowContext(ctx, "SELECT value FROM installation WHERE name = 'n'").Scan(&n); err != nil || n != fmt.Sprint(8*each) {
 		t.Errorf("counted to %s, %v", n, err)
 	}
+	if dbs[0].Repeated()+dbs[1].Repeated() == 0 {
+		t.Error("nothing was run again: the writers never met")
+	}
 }
 
 // What fails every time ends, with its reason.
