@@ -21,28 +21,28 @@ import (
 type cli struct {
 	Config kong.ConfigFlag `help:"Settings file (YAML); flags and the environment are stronger." env:"ORIEL_CONFIG" placeholder:"FILE"`
 
-	Serve        serveCommand        `cmd:"" help:"Run the server."`
-	User         userCommand         `cmd:"" help:"People: add, invite, reset-password, disable, enable, delete, list, reset-mfa."`
-	Team         teamCommand         `cmd:"" help:"Teams: add, list, rename."`
-	Member       memberCommand       `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
-	Role         roleCommand         `cmd:"" help:"Roles of a team or of all, and what they show: set, list, remove."`
-	Group        groupCommand        `cmd:"" help:"Groups of people and the roles that they give: add, list, remove, member, grant, revoke."`
-	Access       accessCommand       `cmd:"" help:"What somebody may do in a team, and why: explain."`
-	Key          keyCommand          `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
-	Grant        grantCommand        `cmd:"" help:"Connections of assistants: list, revoke."`
-	Client       clientCommand       `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
-	Issuer       issuerCommand       `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
-	Policy       policyCommand       `cmd:"" help:"What sign-ins must have had, for the organization and for teams: set, show."`
-	Provider     providerCommand     `cmd:"" help:"Identity providers that people sign in at (single sign-on): add, list, enable, disable, remove, map groups."`
-	SigningKey   signingKeyCommand   `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
-	SCIM         scimCommand         `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
-	Audit        auditCommand        `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
-	Doctor       doctorCommand       `cmd:"" help:"Check the installation and say what to do."`
-	Import       importCommand       `cmd:"" help:"Bring log files into a team."`
-	MigrateStore migrateStoreCommand `cmd:"" name:"migrate-store" help:"Move the state from SQLite to PostgreSQL, and prove that it is the same."`
+	Serve      serveCommand      `cmd:"" help:"Run the server."`
+	User       userCommand       `cmd:"" help:"People: add, invite, reset-password, disable, enable, delete, list, reset-mfa."`
+	Team       teamCommand       `cmd:"" help:"Teams: add, list, rename."`
+	Member     memberCommand     `cmd:"" help:"Who is in a team, with which roles: set, remove, list."`
+	Role       roleCommand       `cmd:"" help:"Roles of a team or of all, and what they show: set, list, remove."`
+	Group      groupCommand      `cmd:"" help:"Groups of people and the roles that they give: add, list, remove, member, grant, revoke."`
+	Access     accessCommand     `cmd:"" help:"What somebody may do in a team, and why: explain."`
+	Key        keyCommand        `cmd:"" help:"Ingest keys, with which collectors send telemetry: add, list, revoke."`
+	Grant      grantCommand      `cmd:"" help:"Connections of assistants: list, revoke."`
+	Client     clientCommand     `cmd:"" help:"Assistants as OAuth clients: list, add, revoke, block, unblock."`
+	Issuer     issuerCommand     `cmd:"" help:"Identity providers whose assertions are taken: add, list, remove."`
+	Policy     policyCommand     `cmd:"" help:"What sign-ins must have had, for the organization and for teams: set, show."`
+	Provider   providerCommand   `cmd:"" help:"Identity providers that people sign in at (single sign-on): add, list, enable, disable, remove, map groups."`
+	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
+	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
+	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
+	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
+	Import     importCommand     `cmd:"" help:"Bring log files into a team."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
 
-	Version versionCommand `cmd:"" help:"Print the version."`
-	Engine  engineCommand  `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
+	MigrateStore migrateStoreCommand `cmd:"" name:"migrate-store" help:"Move the state from SQLite to PostgreSQL, and prove that it is the same."`
 }
 
 // environment is what commands need of the outside.
