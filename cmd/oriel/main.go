@@ -45,6 +45,8 @@ type cli struct {
 	Import     importCommand     `cmd:"" help:"Bring files of logs, spans and metrics into a team."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
+
+	MigrateStore migrateStoreCommand `cmd:"" name:"migrate-store" help:"Move the state from SQLite to PostgreSQL, and prove that it is the same."`
 }
 
 // environment is what commands need of the outside.

@@ -67,8 +67,10 @@ var mayImport = map[string][]string{
 
 	// The whole.
 	"internal/server":          {"*"},
-	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/server", "internal/web"},
-	"internal/grant/granttest": {"internal/audit", "internal/grant", "internal/oauth/spec", "internal/org", "internal/store"},
+	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/pgtest", "internal/server", "internal/store/storetest", "internal/web"},
+	"internal/grant/granttest": {"internal/audit", "internal/grant", "internal/oauth/spec", "internal/org", "internal/store", "internal/store/storetest"},
+	"internal/store/storetest": {"internal/store", "internal/pgtest"},
+	"internal/pgtest":          {},
 	"internal/arch":            {},
 }
 

@@ -26,6 +26,9 @@ import (
 // the server.
 type Store struct {
 	DataDir string `help:"Folder for everything Oriel keeps." default:"./oriel-data" env:"ORIEL_DATA_DIR" type:"path" placeholder:"DIR"`
+	// DatabaseURL is that of PostgreSQL, "" for a SQLite file in DataDir. It
+	// may hold a password: it is never printed.
+	DatabaseURL string `name:"database-url" help:"PostgreSQL database for Oriel's state, instead of a SQLite file in the data directory. With a password, set it in the environment: other users of the machine can read flags." env:"ORIEL_DATABASE_URL" placeholder:"postgres://…"`
 	// MasterKey is in the environment or in the data directory, never a flag:
 	// other users of the machine can read those.
 	MasterKey string `kong:"-"`

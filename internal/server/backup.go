@@ -49,6 +49,9 @@ type Restored struct {
 // changes anything it sees that no server runs there, that the copy is sound
 // and of a version that this program knows, and that the master key opens it.
 func Restore(ctx context.Context, c RestoreConfig) (r Restored, err error) {
+	if c.Store.DatabaseURL != "" {
+		return r, errors.New("the state is in PostgreSQL: restore it with pg_restore while no server runs; oriel restore is for SQLite (unset ORIEL_DATABASE_URL)")
+	}
 	client, running, err := attach(ctx, &c.Store)
 	if err != nil {
 		return r, err

@@ -186,9 +186,12 @@ func (s *Server) openState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = store.Open(ctx, store.Config{Path: s.Settings.Path(storeFile), Unsafe: s.UnsafeStore, Logger: s.log}); err != nil {
+	where := storeConfig(s.Settings.Store)
+	where.Unsafe, where.Logger = s.UnsafeStore, s.log
+	if s.db, err = store.Open(ctx, where); err != nil {
 		return err
 	}
+	s.countRepeatedWrites()
 	if err := s.db.SetPublicURL(ctx, s.public.String()); err != nil {
 		return err
 	}
@@ -257,7 +260,7 @@ func (s *Server) mount() error {
 	as, err := oauth.New(oauth.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Gate: s.gate, Clients: s.db,
 		Documents: documents, Admission: s.Settings.Admission(),
-		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now,
+		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now, Once: s.once(),
 	})
 	if err != nil {
 		return err
@@ -432,8 +435,24 @@ func (s *Server) Announce(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// sweep removes what nobody needs any more, and rotates the signing key.
+// leaderPause is waited before standing for leader again.
+const leaderPause = 5 * time.Second
+
+// sweep has one of the replicas remove what nobody needs any more.
 func (s *Server) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.db.Lead(ctx, s.lead); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "cannot stand for leader", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+// lead removes what nobody needs any more, and rotates the signing key.
+func (s *Server) lead(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
@@ -444,6 +463,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
 			s.db.SweepChallenges(ctx, now),
 			s.db.SweepAccountLinks(ctx, now),
+			s.db.SweepAssertions(ctx, now),
 			s.db.SweepSignIns(ctx, now.Add(-changesAge)),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {

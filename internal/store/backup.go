@@ -15,9 +15,12 @@ import (
 )
 
 // Backup writes a consistent copy of the database to a file that must not
-// exist, while others read and write. When it returns, the copy is sound and on
+// exist, while others read and write; SQLite only. When it returns, the copy is sound and on
 // disk.
 func (db *DB) Backup(ctx context.Context, path string) (err error) {
+	if db.postgres != nil {
+		return errors.New("the state is in PostgreSQL: back it up with pg_dump -Fc, and restore it with pg_restore while no server runs")
+	}
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("back up the database: %s exists already", path)
 	} else if !errors.Is(err, fs.ErrNotExist) {

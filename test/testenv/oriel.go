@@ -13,12 +13,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/orielhq/oriel/internal/pgtest"
 )
 
 const (
@@ -47,6 +50,10 @@ type Oriel struct {
 	// http asks readyz; listen is the address, "" for that in URL.
 	http   *http.Client
 	listen string
+	// env is the environment of its processes.
+	env []string
+	// behind says that a proxy has the public URL, and URL is another one.
+	behind bool
 	cmd    *exec.Cmd
 	done   chan error
 	out    *lockedBuffer
@@ -73,12 +80,17 @@ func (l *lockedBuffer) String() string {
 
 var announced = regexp.MustCompile(`Oriel is running at (http\S+)`)
 
+var listening = regexp.MustCompile(`"msg":"serving".*"listen":"([^"]+)"`)
+
 // StartOriel starts the program with an empty data directory on a free port,
 // with more flags of "oriel serve" if given, and stops it when the test ends.
 // If the test has failed, what the program logged is shown.
 func StartOriel(t testing.TB, flags ...string) *Oriel {
 	t.Helper()
-	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient}
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: environment()}
+	if pgtest.Wanted() {
+		o.env = append(o.env, "ORIEL_DATABASE_URL="+pgtest.Empty(t))
+	}
 	// A start is used by others, ports go to who comes first: 0 lets the
 	// program take a free one itself.
 	o.start("127.0.0.1:0")
@@ -90,7 +102,7 @@ func StartOriel(t testing.TB, flags ...string) *Oriel {
 // flags say. client trusts its certificate and finds it.
 func StartOrielTLS(t testing.TB, client *http.Client, listen string, flags ...string) *Oriel {
 	t.Helper()
-	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: client, listen: listen}
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: client, listen: listen, env: environment()}
 	o.start(listen)
 	o.stopAtEnd()
 	return o
@@ -122,7 +134,7 @@ func (o *Oriel) start(listen string) {
 	args := append([]string{"serve", "--listen", listen, "--data-dir", o.DataDir}, o.flags...)
 	cmd := exec.Command(Binary(o.t), args...)
 	cmd.Stdout, cmd.Stderr = o.out, o.logs
-	cmd.Env = environment()
+	cmd.Env = o.env
 	if err := cmd.Start(); err != nil {
 		o.t.Fatal(err)
 	}
@@ -138,6 +150,13 @@ func (o *Oriel) start(listen string) {
 			return errors.New("it printed no address yet")
 		}
 		o.URL = m[1]
+		if !o.behind {
+			return nil
+		}
+		if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
+			return errors.New("it logged no address yet")
+		}
+		o.URL = "http://" + m[1]
 		return nil
 	})
 	o.Ready(startLimit)
@@ -166,6 +185,9 @@ func environment() []string {
 	}
 	return env
 }
+
+// Environment returns the environment for commands on the installation.
+func (o *Oriel) Environment() []string { return slices.Clone(o.env) }
 
 // Ready waits until /readyz says that everything works.
 func (o *Oriel) Ready(limit time.Duration) {
@@ -251,7 +273,7 @@ func (o *Oriel) Command(stdin string, args ...string) (stdout, stderr string, er
 	var out, logs bytes.Buffer
 	cmd := exec.CommandContext(ctx, Binary(o.t), append(args, "--data-dir", o.DataDir)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &logs
-	cmd.Env = environment()
+	cmd.Env = o.env
 	err = cmd.Run()
 	return out.String(), logs.String(), err
 }
