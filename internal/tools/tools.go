@@ -126,8 +126,7 @@ type call struct {
 	cursor *position
 
 	progress Progress
-	queries  int
-	spent    time.Duration
+	usage
 }
 
 // Progress is told what a call is doing. done grows from call to call; there
