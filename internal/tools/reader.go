@@ -22,6 +22,21 @@ type Viewer interface {
 	View(p org.Permission) telemetry.View
 }
 
+// NoPermission says why somebody may not use p, and who can change that, as
+// the rest of a sentence.
+func NoPermission(who interface {
+	Team() org.Team
+	Roles() []string
+}, p org.Permission,
+) string {
+	s := fmt.Sprintf("needs the permission %s, which your roles in team %s (%s) do not give; ask an admin of team %s",
+		p, who.Team().Slug, strings.Join(who.Roles(), ", "), who.Team().Slug)
+	if role := weakestRole(p); role != "" {
+		s += " for a role that has it, such as " + role
+	}
+	return s
+}
+
 // usage is what one call, or one page, has asked of the engines.
 type usage struct {
 	queries int

@@ -223,12 +223,7 @@ func whyWithheld(c *access.Caller, p org.Permission) string {
 	}
 	var why []string
 	if !c.HasPermission(p) {
-		s := fmt.Sprintf("it needs the permission %s, which your roles in team %s (%s) do not give; ask an admin of team %s",
-			p, c.Team().Slug, strings.Join(c.Roles(), ", "), c.Team().Slug)
-		if role := weakestRole(p); role != "" {
-			s += " for a role that has it, such as " + role
-		}
-		why = append(why, s)
+		why = append(why, "it "+NoPermission(c, p))
 	}
 	if !c.HasScope(p) {
 		why = append(why, fmt.Sprintf("this connection was not allowed the scope %s; reconnect and allow %s", scope, scope))
