@@ -93,8 +93,13 @@ func (p *metricsPage) evaluate() error {
 	c := chart.Chart{Title: p.page.Query, Unit: p.Unit, Start: p.page.Start, End: p.page.End, Step: step, Width: exploreChartWidth, Height: metricChartHeight}
 	table := &web.ExploreTable{Caption: "Series", Columns: []string{"Series", "Last", "Least", "Most", "Average", "Points"}}
 	histograms := false
+	common := commonLabels(res.Series)
 	for _, s := range res.Series {
-		series := chart.Series{Name: seriesName(s.Labels)}
+		name := seriesName(s.Labels)
+		series := chart.Series{Name: name}
+		if own := slices.DeleteFunc(slices.Clone(s.Labels), func(l telemetry.Field) bool { return slices.Contains(common, l) }); len(own) > 0 {
+			series.Name = strings.Trim(seriesName(own), "{}")
+		}
 		least, most, sum, last := math.Inf(1), math.Inf(-1), 0.0, math.NaN()
 		for _, pt := range s.Points {
 			if pt.Histogram != nil {
@@ -111,7 +116,7 @@ func (p *metricsPage) evaluate() error {
 		if len(c.Series) < chart.MaxSeries {
 			c.Series = append(c.Series, series)
 		}
-		row := []string{clipped(series.Name)}
+		row := []string{clipped(name)}
 		for _, v := range []float64{last, least, most, sum / float64(len(series.Points))} {
 			row = append(row, chart.FormatValue(v, p.Unit))
 		}
@@ -132,8 +137,18 @@ func (p *metricsPage) evaluate() error {
 	return err
 }
 
-// seriesName writes labels as PromQL does, without the name where there are
-// others that say enough.
+// commonLabels are those that all of several series have: a legend need not
+// repeat them.
+func commonLabels(series []telemetry.Series) []telemetry.Field {
+	if len(series) < 2 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(series[0].Labels), func(l telemetry.Field) bool {
+		return slices.ContainsFunc(series, func(s telemetry.Series) bool { return !slices.Contains(s.Labels, l) })
+	})
+}
+
+// seriesName writes labels as PromQL does.
 func seriesName(labels []telemetry.Field) string {
 	var name string
 	var parts []string

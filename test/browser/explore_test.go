@@ -24,7 +24,7 @@ func unix(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
 
 const shopTrace = "5b8efff798038103d269b633813fc60c"
 
-// sendShop sends an hour of a small shop: its logs, with errors of payment in
+// sendShop sends about an hour of a small shop: its logs, with errors of payment in
 // the last quarter, how long its requests took, and a slow checkout.
 func sendShop(o *testenv.Oriel, key string, now time.Time) {
 	messages := map[string]string{
@@ -34,7 +34,7 @@ func sendShop(o *testenv.Oriel, key string, now time.Time) {
 	for s, service := range []string{"web", "cart", "checkout", "payment"} {
 		var records, points []object
 		for i := range 180 {
-			at := now.Add(-time.Duration(180-i) * 20 * time.Second)
+			at := now.Add(-time.Duration(180-i) * 19 * time.Second)
 			level, number, text := "INFO", 9, fmt.Sprintf(messages[service], 10+i*7%90)
 			switch {
 			case service == "payment" && i > 135 && i%2 == 0:
@@ -118,31 +118,31 @@ func TestExploreLooks(t *testing.T) {
 		b.Press("Search")
 	}
 	b.ExpectText("720 records match, 50 shown, newest first.")
-	b.Look(t, "explore-logs")
+	b.Accessible(t, "logs")
 	b.Follow("Older")
 	b.ExpectText("50 shown, newest first.")
 
 	b.Open(o.URL + "/teams/web-shop/explore?severity=error%2B&service=payment")
 	b.ExpectText("card declined")
-	b.Unfold("issuer timeout")
+	b.UnfoldFirst("issuer timeout")
 	b.ExpectText("user.tier")
-	b.Look(t, "explore-record")
+	b.Look(t, "explore-logs")
 	b.Press("6 hours")
 	b.ExpectText("22 records match")
 	b.Fill("Query", "declined and (")
 	b.Press("Search")
 	b.ExpectText("at character")
-	b.Look(t, "explore-mistake")
+	b.Accessible(t, "a mistake in a query")
 
 	b.Open(o.URL + "/teams/web-shop/explore/traces?errors=1&service=payment")
 	for deadline := time.Now().Add(testenv.ShortWait); time.Now().Before(deadline) && !b.Has("POST /checkout"); {
 		b.Press("Search")
 	}
-	b.Look(t, "explore-traces")
+	b.Accessible(t, "traces")
 	b.Follow("POST /checkout")
 	b.ExpectText("9 spans of 4 services")
 	b.ExpectText("card declined")
-	b.Unfold("Charge")
+	b.UnfoldFirst("Charge")
 	b.Look(t, "explore-trace")
 
 	b.Open(o.URL + "/teams/web-shop/explore/metrics")
