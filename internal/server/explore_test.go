@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
@@ -152,6 +153,16 @@ func TestExplore(t *testing.T) {
 	if loc, err := url.QueryUnescape(res.Header.Get("Location")); err != nil || !strings.Contains(loc, `(a or b) !note:="\"><script>`) {
 		t.Errorf("not: %d to %s", res.Status, res.Header.Get("Location"))
 	}
+
+	// What an assistant of hers found, she finds at the address it was given.
+	answer := s.Register().Connect("ada@example.com", "shop").Call("tools/call", `{"name":"search_logs","arguments":{"query":"m*","service":"payment","severity":"error"}}`)
+	link := regexp.MustCompile(`console: ` + regexp.QuoteMeta(s.URL) + `([^ ]+?)\\n`).FindStringSubmatch(answer.Body)
+	if link == nil || !strings.Contains(answer.Body, "matched 3") {
+		t.Fatalf("the answer has no link:\n%s", answer.Body)
+	}
+	var address string
+	s.Must(json.Unmarshal([]byte(`"`+link[1]+`"`), &address))
+	get("ada", address, 200, "3 records match", "marked-payment-40", `<option value="error" selected>`)
 
 	// Traces.
 	get("ada", base+"/traces", 200, "1 trace with matching spans", "span-checkout", "250 ms", "/trace/"+exploreTrace)

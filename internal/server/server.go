@@ -256,6 +256,7 @@ func (s *Server) mount() error {
 	set, err := tools.NewSet(tools.Config{
 		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
 		CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+		ConsoleURL: s.public.String(),
 	})
 	if err != nil {
 		return err

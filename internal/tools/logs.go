@@ -61,6 +61,7 @@ func (c *call) logQuestion() (q logQuestion, err error) {
 		return q, err
 	}
 	q.text, q.pipes, err = c.checkLogs(q.query)
+	c.linkLogs(q)
 	return q, err
 }
 

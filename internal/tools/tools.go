@@ -32,6 +32,9 @@ type Config struct {
 	// CursorKey authenticates cursors, at least 32 bytes, the same in all
 	// replicas.
 	CursorKey []byte
+	// ConsoleURL is where the console is, without a slash at its end; answers
+	// lead there. "" has them lead nowhere.
+	ConsoleURL string
 	// Limits bound what calls may cost.
 	Limits Limits
 }
@@ -122,6 +125,8 @@ type call struct {
 	// now is the instant that the whole call counts from.
 	now       time.Time
 	maxTokens int
+	// console is the last line of the answer, see link.
+	console string
 	// cursor is where the answer goes on, nil for the first page.
 	cursor *position
 
@@ -191,7 +196,8 @@ func (t *Tool) run(ctx context.Context, c *call, args json.RawMessage) (Result, 
 			c.cursor = &p
 		}
 	}
-	return t.handle(ctx, c)
+	res, err := t.handle(ctx, c)
+	return c.linked(res), err
 }
 
 // choice returns an argument that takes only its parameter's choices, in any
