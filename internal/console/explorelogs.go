@@ -189,13 +189,7 @@ func (p *logsPage) readHistogram() error {
 	total := make(map[string]float64)
 	for _, r := range res.Rows {
 		name := cmp.Or(r.Get(telemetry.FieldSeverity), noSeverity)
-		if !slices.ContainsFunc(severityTones, func(s struct {
-			name string
-			tone chart.Tone
-		},
-		) bool {
-			return s.name == name
-		}) {
+		if !slices.Contains(telemetry.Severities(), name) {
 			name = noSeverity
 		}
 		n, _ := strconv.ParseFloat(r.Get("n"), 64)
@@ -224,7 +218,8 @@ func (p *logsPage) readHistogram() error {
 		table.Columns = append(table.Columns, s.name)
 		words = append(words, fmt.Sprintf("%s %s", strconv.FormatFloat(total[s.name], 'f', -1, 64), s.name))
 	}
-	for at := p.page.Start.Truncate(step); at.Before(p.page.End); at = at.Add(step) {
+	// The engine counts steps from 1970.
+	for at := time.Unix(0, p.page.Start.UnixNano()/int64(step)*int64(step)); at.Before(p.page.End); at = at.Add(step) {
 		row := web.ExploreRow{Cells: []string{at.UTC().Format("2006-01-02 15:04:05")}}
 		row.URL = p.here("from", exactTime(at), "to", exactTime(at.Add(step)))
 		any := false
@@ -275,7 +270,11 @@ func shortDuration(d time.Duration) string {
 func (p *logsPage) readRows() error {
 	if ns, err := strconv.ParseInt(p.form.Get("before"), 10, 64); err == nil {
 		p.before = time.Unix(0, ns).UTC()
-		p.seen = p.form["seen"][:min(len(p.form["seen"]), maxSeen)]
+		for _, name := range p.form["seen"] {
+			if len(p.seen) < maxSeen && rowNamePattern.MatchString(name) {
+				p.seen = append(p.seen, name)
+			}
+		}
 	}
 	limit := logPageRows
 	if p.computes {
@@ -345,6 +344,9 @@ func (p *logsPage) older(rows []telemetry.LogRow) string {
 	}
 	return address
 }
+
+// rowNamePattern is that of rowName.
+var rowNamePattern = regexp.MustCompile(`^[0-9a-z]{1,13}$`)
 
 // rowName tells a record from others of its instant.
 func rowName(r telemetry.LogRow) string {

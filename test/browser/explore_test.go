@@ -122,11 +122,12 @@ func TestExploreLooks(t *testing.T) {
 	b.Follow("Older")
 	b.ExpectText("50 shown, newest first.")
 
-	b.Open(o.URL + "/teams/web-shop/explore?severity=error%2B&service=payment")
+	b.Open(o.URL + "/teams/web-shop/explore?severity=warn%2B&from=now-10m&to=now")
 	b.ExpectText("card declined")
 	b.UnfoldFirst("issuer timeout")
 	b.ExpectText("user.tier")
 	b.Look(t, "explore-logs")
+	b.Open(o.URL + "/teams/web-shop/explore?severity=error%2B&service=payment")
 	b.Press("6 hours")
 	b.ExpectText("22 records match")
 	b.Fill("Query", "declined and (")
