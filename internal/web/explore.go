@@ -103,7 +103,7 @@ type ExploreLogsPage struct {
 	Rows    []ExploreLog
 	// Table shows what the query computed in place of Rows.
 	Table *ExploreTable
-	// Newer and Older lead to other rows.
+	// Newest and Older lead to other rows.
 	Newest, Older string
 }
 
