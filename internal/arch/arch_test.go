@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"internal/login/sso": {"internal/audit", "internal/login", "internal/login/sso/saml", "internal/oauth/clientdoc", "internal/org", "internal/web"},
 
 	// Doors: they never know each other.
-	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/telemetry", "internal/web"},
+	"internal/console":         {"internal/access", "internal/audit", "internal/chart", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/telemetry", "internal/tools", "internal/web"},
 	"internal/ingest":          {"internal/access", "internal/telemetry", "internal/web"},
 	"internal/ingest/importer": {"internal/ingest", "internal/ingest/logfile", "internal/telemetry"},
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},

@@ -265,16 +265,17 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	con, err := console.New(console.Config{
-		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs.client,
+	set, err := tools.NewSet(tools.Config{
+		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
+		CheckLogs: victoria.Guard, CheckMetrics: prom.Check, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+		ConsoleURL: s.public.String(),
 	})
 	if err != nil {
 		return err
 	}
-	set, err := tools.NewSet(tools.Config{
-		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
-		CheckLogs: victoria.Guard, CheckMetrics: prom.Check, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+	con, err := console.New(console.Config{
+		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs.client, Explore: set,
 	})
 	if err != nil {
 		return err

@@ -10,10 +10,25 @@ import (
 	"github.com/orielhq/oriel/internal/store"
 )
 
+// openFile opens a store of the kind that has copies.
+func openFile(t *testing.T) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "oriel.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
 // A copy made while others write is whole, and has what was acknowledged
 // before it began.
 func TestBackupWhileWriting(t *testing.T) {
-	db := open(t)
+	db := openFile(t)
 	stop, done := make(chan struct{}), make(chan error, 1)
 	started := make(chan struct{})
 	go func() {
@@ -60,7 +75,7 @@ func TestBackupWhileWriting(t *testing.T) {
 }
 
 func TestCheckFileRefuses(t *testing.T) {
-	db, dir := open(t), t.TempDir()
+	db, dir := openFile(t), t.TempDir()
 	path := filepath.Join(dir, "copy.db")
 	if err := db.Backup(t.Context(), path); err != nil {
 		t.Fatal(err)

@@ -369,8 +369,12 @@ func NewPages() (*Pages, error) {
 		"optional": func(label, name, value, hint, problem string) formField {
 			return formField{Label: label, Name: name, Type: "text", Value: value, Autocomplete: "off", Hint: hint, Error: problem}
 		},
-		"people": func(n int) string { return countOf(n, "person", "people") },
-		"plural": countOf,
+		"instant":       instant,
+		"stampexact":    func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"explorequery":  newExploreQuery,
+		"exploreselect": newExploreSelect,
+		"people":        func(n int) string { return countOf(n, "person", "people") },
+		"plural":        countOf,
 	}
 	for _, page := range []Page{
 		SignInPage{},
@@ -417,6 +421,10 @@ func NewPages() (*Pages, error) {
 		PersonPage{},
 		AccountLinkPage{},
 		ForgotPage{},
+		ExploreLogsPage{},
+		ExploreTracesPage{},
+		ExploreTracePage{},
+		ExploreMetricsPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).
