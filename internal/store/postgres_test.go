@@ -515,6 +515,19 @@ func TestWhatIsWrongWithTheDatabase(t *testing.T) {
 	}
 }
 
+func TestOldServer(t *testing.T) {
+	c, err := parseURL("postgres://oriel@db.example/oriel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := suits(c, 130022, "UTF8", false); err == nil || err.Error() != "the database oriel at db.example:5432 runs PostgreSQL 13; 14 or newer is needed" {
+		t.Errorf("error %v", err)
+	}
+	if err := suits(c, 140000, "UTF8", false); err != nil {
+		t.Error(err)
+	}
+}
+
 // A lost connection before the COMMIT leaves nothing, so the write is run
 // again by itself.
 func TestWriteOutlivesItsConnection(t *testing.T) {
