@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -9,7 +10,8 @@ import (
 )
 
 // TestMain runs the tests on SQLite and then all of them on PostgreSQL, unless
-// the environment chooses.
+// the environment chooses. Those about PostgreSQL itself (TestPostgres…) have
+// run by then.
 func TestMain(m *testing.M) {
 	if _, chosen := os.LookupEnv(pgtest.Variable); chosen {
 		os.Exit(m.Run())
@@ -17,6 +19,11 @@ func TestMain(m *testing.M) {
 	for _, database := range []string{"sqlite", "postgres"} {
 		if err := os.Setenv(pgtest.Variable, database); err != nil {
 			panic(err)
+		}
+		if database == "postgres" && flag.Lookup("test.skip").Value.String() == "" {
+			if err := flag.Set("test.skip", "^TestPostgres"); err != nil {
+				panic(err)
+			}
 		}
 		if code := m.Run(); code != 0 {
 			fmt.Printf("these tests ran on %s\n", database)

@@ -12,7 +12,7 @@ import (
 	"github.com/orielhq/oriel/internal/pgtest"
 )
 
-func TestMove(t *testing.T) {
+func TestPostgresTakesOver(t *testing.T) {
 	ctx := t.Context()
 	path, target := filepath.Join(t.TempDir(), "oriel.db"), pgtest.Empty(t)
 	source, err := Open(ctx, Config{Path: path})

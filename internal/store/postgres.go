@@ -198,16 +198,25 @@ func preparePostgres(ctx context.Context, config *pgx.ConnConfig) error {
 	if err != nil {
 		return explain(config, err)
 	}
-	switch {
-	case version < pgOldest:
-		return fmt.Errorf("%s runs PostgreSQL %d; %d or newer is needed", place(config), version/10000, pgOldest/10000)
-	case encoding != "UTF8":
-		return fmt.Errorf("%s has the encoding %s; make the database anew with: CREATE DATABASE %s ENCODING 'UTF8' TEMPLATE template0", place(config), encoding, config.Database)
-	case readOnly == "on":
-		return fmt.Errorf("%s is read-only; give the address of the primary, or several hosts and target_session_attrs=read-write", place(config))
+	if err := suits(config, version, encoding, readOnly == "on"); err != nil {
+		return err
 	}
 	if err := migratePostgres(ctx, pool); err != nil {
 		return explain(config, err)
+	}
+	return nil
+}
+
+// suits says what keeps a database from being used. version is the server's,
+// as in server_version_num.
+func suits(c *pgx.ConnConfig, version int, encoding string, readOnly bool) error {
+	switch {
+	case version < pgOldest:
+		return fmt.Errorf("%s runs PostgreSQL %d; %d or newer is needed", place(c), version/10000, pgOldest/10000)
+	case encoding != "UTF8":
+		return fmt.Errorf("%s has the encoding %s; make the database anew with: CREATE DATABASE %s ENCODING 'UTF8' TEMPLATE template0", place(c), encoding, c.Database)
+	case readOnly:
+		return fmt.Errorf("%s is read-only; give the address of the primary, or several hosts and target_session_attrs=read-write", place(c))
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func openPostgresInside(t *testing.T) *DB {
 
 // Both databases have the same tables and columns, whatever becomes of the
 // migrations' text on the way.
-func TestSchemasAreTheSame(t *testing.T) {
+func TestPostgresSchemasAreTheSame(t *testing.T) {
 	read := func(db *DB, text string) []string {
 		t.Helper()
 		rows, err := db.read.QueryContext(t.Context(), text)
@@ -86,7 +86,7 @@ func TestSchemasAreTheSame(t *testing.T) {
 
 // A migration written with a type that is not rendered would make another
 // column than it says.
-func TestMigrationsUseKnownTypes(t *testing.T) {
+func TestPostgresMigrationsUseKnownTypes(t *testing.T) {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestMigrationsUseKnownTypes(t *testing.T) {
 // A number of the feed is given out before its transaction commits. A follower
 // must nevertheless see them all, in their order, also when the one with the
 // smaller number takes its time.
-func TestFeedIsReadWithoutGaps(t *testing.T) {
+func TestPostgresFeedIsReadWithoutGaps(t *testing.T) {
 	location := pgtest.Empty(t)
 	slow, fast, follower := openURL(t, location), openURL(t, location), openURL(t, location)
 	ctx := t.Context()
@@ -181,7 +181,7 @@ func TestFeedIsReadWithoutGaps(t *testing.T) {
 }
 
 // Many writers and one follower: it misses nothing.
-func TestFeedUnderLoad(t *testing.T) {
+func TestPostgresFeedUnderLoad(t *testing.T) {
 	location := pgtest.Empty(t)
 	a, b := openURL(t, location), openURL(t, location)
 	ctx := t.Context()
@@ -226,7 +226,7 @@ func TestFeedUnderLoad(t *testing.T) {
 }
 
 // Another process is told at once, also after its connection was lost.
-func TestFollowersAreToldAtOnce(t *testing.T) {
+func TestPostgresFollowersAreToldAtOnce(t *testing.T) {
 	location := pgtest.Empty(t)
 	a, b := openURL(t, location), openURL(t, location)
 	ctx := t.Context()
@@ -268,7 +268,7 @@ func TestFollowersAreToldAtOnce(t *testing.T) {
 
 // A transaction that came in another's way is run again; what it does is done
 // once.
-func TestWritesAreRunAgain(t *testing.T) {
+func TestPostgresWritesAreRunAgain(t *testing.T) {
 	location := pgtest.Empty(t)
 	dbs := []*DB{openURL(t, location), openURL(t, location)}
 	ctx := t.Context()
@@ -304,7 +304,7 @@ func TestWritesAreRunAgain(t *testing.T) {
 }
 
 // What fails every time ends, with its reason.
-func TestRepetitionIsBounded(t *testing.T) {
+func TestPostgresRepetitionIsBounded(t *testing.T) {
 	db := openPostgresInside(t)
 	tries := 0
 	err := db.update(t.Context(), func(*tx) error {
@@ -331,7 +331,7 @@ func TestRepetitionIsBounded(t *testing.T) {
 }
 
 // Replicas that start together end up with one schema.
-func TestReplicasMigrateTogether(t *testing.T) {
+func TestPostgresReplicasMigrateTogether(t *testing.T) {
 	location := pgtest.Empty(t)
 	var all sync.WaitGroup
 	for range 4 {
@@ -353,7 +353,7 @@ func TestReplicasMigrateTogether(t *testing.T) {
 }
 
 // One leads at a time; when it goes, another one follows.
-func TestOneLeads(t *testing.T) {
+func TestPostgresOneLeads(t *testing.T) {
 	location := pgtest.Empty(t)
 	dbs := []*DB{openURL(t, location), openURL(t, location)}
 	var (
@@ -392,7 +392,7 @@ func TestOneLeads(t *testing.T) {
 }
 
 // Whoever asks for what is new in the audit misses no event.
-func TestAuditIsFollowedWithoutGaps(t *testing.T) {
+func TestPostgresAuditIsFollowedWithoutGaps(t *testing.T) {
 	location := pgtest.Empty(t)
 	slow, fast := openURL(t, location), openURL(t, location)
 	ctx := t.Context()
@@ -440,7 +440,7 @@ func TestAuditIsFollowedWithoutGaps(t *testing.T) {
 }
 
 // Strangers send texts that PostgreSQL keeps nowhere.
-func TestTextsThatAreNone(t *testing.T) {
+func TestPostgresTextsThatAreNone(t *testing.T) {
 	db := openPostgresInside(t)
 	ctx := t.Context()
 	if _, err := db.PersonByEmail(ctx, "a\x00b\xff@example.com"); !errors.Is(err, org.ErrPersonNotFound) {
@@ -457,7 +457,7 @@ func TestTextsThatAreNone(t *testing.T) {
 
 // Whatever is wrong with the database, the error says what to do and keeps the
 // password to itself.
-func TestWhatIsWrongWithTheDatabase(t *testing.T) {
+func TestPostgresWhatIsWrongWithTheDatabase(t *testing.T) {
 	const secret = "s3cr3t"
 	server := pgtest.Shared(t)
 	ctx := t.Context()
@@ -515,9 +515,22 @@ func TestWhatIsWrongWithTheDatabase(t *testing.T) {
 	}
 }
 
+func TestPostgresOldServer(t *testing.T) {
+	c, err := parseURL("postgres://oriel@db.example/oriel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := suits(c, 130022, "UTF8", false); err == nil || err.Error() != "the database oriel at db.example:5432 runs PostgreSQL 13; 14 or newer is needed" {
+		t.Errorf("error %v", err)
+	}
+	if err := suits(c, 140000, "UTF8", false); err != nil {
+		t.Error(err)
+	}
+}
+
 // A lost connection before the COMMIT leaves nothing, so the write is run
 // again by itself.
-func TestWriteOutlivesItsConnection(t *testing.T) {
+func TestPostgresWriteOutlivesItsConnection(t *testing.T) {
 	db := openPostgresInside(t)
 	ctx := t.Context()
 	tries := 0
