@@ -55,7 +55,7 @@ func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 	env := append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
 	flags = append([]string{"--public-url", front.URL, "--trusted-proxies", "127.0.0.1"}, flags...)
 	for range n {
-		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, env: env, behind: true}
+		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: env, behind: true}
 		o.start("127.0.0.1:0")
 		t.Cleanup(func() {
 			if o.cmd != nil {
@@ -67,7 +67,7 @@ func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 		})
 		r.Each = append(r.Each, o)
 	}
-	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, env: env}
+	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: env}
 	return r
 }
 
