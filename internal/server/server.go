@@ -96,6 +96,7 @@ type Server struct {
 	Config
 	public    spec.PublicURL
 	listener  net.Listener
+	mux       *http.ServeMux
 	http      *http.Server
 	log       *slog.Logger
 	registry  *prometheus.Registry
@@ -282,10 +283,10 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, provisioning.Routes()...)
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + otlpLogsPath, Who: web.Anyone, Handler: http.HandlerFunc(in.Logs)})
 	s.routes = append(s.routes, s.operations(site)...)
-	mux := http.NewServeMux()
-	web.Mount(mux, s.routes)
+	s.mux = http.NewServeMux()
+	web.Mount(s.mux, s.routes)
 	s.http = &http.Server{
-		Handler: mux, MaxHeaderBytes: maxHeaderBytes,
+		Handler: s.mux, MaxHeaderBytes: maxHeaderBytes,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.self, slog.LevelDebug),
 	}
