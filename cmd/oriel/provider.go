@@ -186,7 +186,8 @@ func (c *providerAddSAML) Run(env *environment) error {
 		return c.print(env, toJSONProvider(p), fmt.Sprintf(`Added %s. Enter at the provider, after the address of this server:
   entity id and metadata                %s%s/metadata
   assertion consumer service (ACS) URL  %s%s/acs
-`, p.Name, sso.Path, p.Slug, sso.Path, p.Slug))
+  single logout service (SLO) URL       %s%s/slo
+`, p.Name, sso.Path, p.Slug, sso.Path, p.Slug, sso.Path, p.Slug))
 	})
 }
 

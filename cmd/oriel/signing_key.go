@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/orielhq/oriel/internal/grant"
@@ -73,12 +74,45 @@ func (c *signingKeyRotate) Run(env *environment) error {
 
 type signingKeyWithdraw struct {
 	adminFlags
+	confirmFlags
 	ID string `required:"" help:"Id of the key (oriel signing-key list shows it)." placeholder:"K"`
 }
 
-// Run withdraws a key and says what ended with it.
+// ends says what the withdrawal ends. Tokens are not kept, but the connections
+// that have them are.
+func (c *signingKeyWithdraw) ends(env *environment, a *server.Admin) (string, error) {
+	if err := a.Authority.Keys.Reload(env.ctx); err != nil {
+		return "", err
+	}
+	states := a.Authority.Keys.States()
+	i := slices.IndexFunc(states, func(k grant.KeyState) bool { return k.ID == c.ID })
+	switch {
+	case i < 0:
+		return "", fmt.Errorf("withdraw signing key %s: %w", c.ID, grant.ErrSigningKeyUnknown)
+	case states[i].Algorithm != "ES256":
+		return "This ends every ID token that the key signed.", nil
+	}
+	all, err := a.Authority.Connections(env.ctx, grant.ConnectionFilter{})
+	if err != nil {
+		return "", err
+	}
+	of := fmt.Sprintf("%d connections", len(all))
+	if len(all) == 1 {
+		of = "1 connection"
+	}
+	return fmt.Sprintf("This ends the access tokens that the key signed, of up to %s, until the clients refresh, and every ID token that it signed.", of), nil
+}
+
+// Run withdraws a key, if that is meant, and says what ended with it.
 func (c *signingKeyWithdraw) Run(env *environment) error {
 	return c.with(env, func(a *server.Admin) error {
+		ends, err := c.ends(env, a)
+		if err != nil {
+			return err
+		}
+		if err := c.confirm(env, ends); err != nil {
+			return err
+		}
 		w, err := a.Authority.Keys.Withdraw(env.ctx, c.ID, operator())
 		if err != nil {
 			return err

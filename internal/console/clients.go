@@ -86,8 +86,8 @@ func (c *Console) does(r *http.Request, client grant.Client) (string, error) {
 	return "by itself " + strings.Join(where, "; "), nil
 }
 
-// addClient adds a client and shows its credentials, this once: they are in no
-// address and no redirect, and a page with no-store is kept nowhere.
+// addClient adds a client and leads to the page that shows its credentials,
+// this once: see handOut.
 func (c *Console) addClient(w http.ResponseWriter, r *http.Request, s login.Session) error {
 	if err := web.ReadForm(r); err != nil {
 		return err
@@ -128,10 +128,11 @@ func (c *Console) addClient(w http.ResponseWriter, r *http.Request, s login.Sess
 	if err != nil {
 		return err
 	}
-	return c.Site.Render(w, http.StatusCreated, web.ClientAddedPage{
-		Account: account(s), Name: client.Name(), ClientID: string(client.ID), Secret: secret, Service: n.Service != "",
-		TokenURL: c.Site.PublicURL + spec.TokenPath, MCPURL: c.MCPURL,
-	})
+	if err := c.handOut(w, s, addedClient{client.Name(), string(client.ID), secret, n.Service != ""}); err != nil {
+		return err
+	}
+	http.Redirect(w, r, clientAddedPath, http.StatusSeeOther)
+	return nil
 }
 
 // checkClient says what is wrong with a form, by field.

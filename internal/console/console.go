@@ -78,6 +78,7 @@ func (c *Console) Routes() []web.Route {
 		c.form("POST /integrations/{id}/unblock", web.Owner, c.unblockIntegration),
 		c.page("GET /clients", web.Owner, c.clients),
 		c.form("POST /clients", web.Owner, c.addClient),
+		c.page("GET "+clientAddedPath, web.Owner, c.clientAdded),
 	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes(), c.organizationRoutes(), c.peopleRoutes(), c.exploreRoutes())
 }
 

@@ -282,6 +282,8 @@ func TestRoutesByAudience(t *testing.T) {
 				}
 			case who < route.Who:
 				a.expect(t, 403, "Only an owner")
+			case route.Pattern == "GET /clients/added":
+				b.follow(a).expect(t, 200, "Credentials are shown once")
 			case route.Pattern == "POST /policies/reconnect":
 				// The form says whose policy: internal/server has the table.
 			case a.StatusCode == 403 || a.StatusCode == 303 || a.StatusCode >= 500:

@@ -131,7 +131,12 @@ func TestAddClientPage(t *testing.T) {
 
 	a := b.post("/clients", "name", "Portal", "kind", "confidential", "redirect_uris", " https://portal.example/cb\r\n\r\nhttp://127.0.0.1/cb\r\n",
 		"logout_uris", "https://portal.example/bye", "id_token_alg", "RS256")
-	a.expect(t, 201, "Portal</bdi> is added", "Copy the secret now")
+	if cookies := a.Header.Values("Set-Cookie"); len(cookies) != 1 || !strings.Contains(cookies[0], "HttpOnly; SameSite=Strict") {
+		t.Errorf("cookies %q", cookies)
+	}
+	carried := a.Cookies()[0]
+	a = b.follow(a)
+	a.expect(t, 200, "Portal</bdi> is added", "Copy the secret now")
 	if cc := a.Header.Get("Cache-Control"); cc != "no-store" {
 		t.Errorf("the page with the secret may be kept: %q", cc)
 	}
@@ -144,16 +149,31 @@ func TestAddClientPage(t *testing.T) {
 	if stored.Kind != grant.Registered || m.IsPublic() || len(m.RedirectURIs) != 2 || len(m.PostLogoutRedirectURIs) != 1 || m.IDTokenSigningAlg != "RS256" || len(secret) < 40 {
 		t.Errorf("%+v, a secret of %d characters", stored, len(secret))
 	}
+	// Loaded again, it shows nothing and adds nothing; nor does the cookie that
+	// carried the secret in another session, nor for long in this one.
+	for _, again := range []answer{b.get("/clients/added"), h.browser(grace).do(http.MethodGet, "/clients/added", "", "Cookie", carried.Name+"="+carried.Value)} {
+		if to := again.Header.Get("Location"); again.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "/clients?notice=") && !strings.HasPrefix(to, "/login") {
+			t.Errorf("again: status %d to %q", again.StatusCode, to)
+		}
+	}
+	if strings.Contains(carried.Value, secret) || strings.Contains(carried.Value, id) {
+		t.Error("the cookie can be read")
+	}
+	if all, err := h.authority.Store.Clients(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("%d clients, %v", len(all), err)
+	}
 	a = b.get("/clients")
 	a.expect(t, 200, id, "https://portal.example/cb", "http://127.0.0.1/cb", "https://portal.example/bye", "RS256", "yes; it was shown once", "for the people who allow it")
 	a.expectNot(t, secret)
 
 	a = b.post("/clients", "name", "Phone", "kind", "public", "redirect_uris", "phone://cb", "id_token_alg", "ES256")
-	a.expect(t, 201, "I have copied it")
+	a = b.follow(a)
+	a.expect(t, 200, "I have copied it")
 	a.expectNot(t, "secret")
 
 	a = b.post("/clients", "name", "Nightly report", "kind", "service", "team", "web-shop", "roles", "viewer, analyst", "id_token_alg", "ES256")
-	a.expect(t, 201, "client_credentials", "/oauth/token")
+	a = b.follow(a)
+	a.expect(t, 200, "client_credentials", "/oauth/token")
 	b.get("/clients").expect(t, 200, "by itself in Web Shop as viewer, analyst")
 	stored, err = h.authority.Store.ClientByKey(t.Context(), grant.ClientID(a.credential(t, "id")).Key())
 	if err != nil || stored.Service == "" {

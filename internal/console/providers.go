@@ -91,6 +91,7 @@ func (c *Console) providerItem(ctx context.Context, p sso.Provider) (web.Provide
 		item.Copy = []web.CopyItem{
 			{Label: "Entity id, and address of our metadata", Value: c.Providers.EntityID(p.Slug)},
 			{Label: "ACS URL", Value: c.Providers.ACSURL(p.Slug)},
+			{Label: "Single logout URL", Value: c.Providers.SLOURL(p.Slug)},
 		}
 	} else {
 		item.Kind, item.At = "OpenID Connect", p.Settings.Issuer

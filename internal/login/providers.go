@@ -26,8 +26,9 @@ type Providers interface {
 	// takes the same time for every address.
 	PasswordRefused(ctx context.Context, email string) (bool, error)
 	// SignOutURL returns where the person of a session can sign out of the
-	// provider too, "" where there is no such place. It is asked before the
-	// session ends.
+	// provider too, "" where there is no such place: an address there to go to,
+	// or a local path, which begins with a slash, to post to. It is asked
+	// before the session ends.
 	SignOutURL(ctx context.Context, sessionHash string) (provider, url string, err error)
 }
 
@@ -43,6 +44,9 @@ type Upstream struct {
 	// Provider is the id of the identity provider, Subject who the person is
 	// there, SessionID the provider's name for its session ("" for none).
 	Provider, Subject, SessionID string
+	// NameFormat, NameQualifier and SPNameQualifier belong to a Subject that
+	// is a SAML NameID; "" where it had none.
+	NameFormat, NameQualifier, SPNameQualifier string
 	// SealedIDToken is the encrypted ID token, nil for none.
 	SealedIDToken []byte
 }

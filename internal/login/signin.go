@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
@@ -254,7 +255,11 @@ func (d *Desk) signOut(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/login?step="+token, http.StatusSeeOther)
 		return nil
 	}
-	return d.Site.Render(w, http.StatusOK, web.SignedOutPage{Provider: provider, ProviderURL: elsewhere})
+	page := web.SignedOutPage{Provider: provider, ProviderURL: elsewhere}
+	if strings.HasPrefix(elsewhere, "/") {
+		page.ProviderURL, page.ProviderAction = "", elsewhere
+	}
+	return d.Site.Render(w, http.StatusOK, page)
 }
 
 // inWords says a duration of whole seconds as people do.

@@ -139,13 +139,6 @@ func (s *Server) readAuthorize(r *http.Request, query url.Values) (authorization
 		return authorization{}, fmt.Errorf("find client: %w", err)
 	}
 	if client.Blocked {
-		deleted, err := s.isDeleted(r, client)
-		if err != nil {
-			return authorization{}, err
-		}
-		if deleted {
-			return authorization{}, unknownClient()
-		}
 		return authorization{}, &web.Error{
 			Status: http.StatusForbidden, Public: client.Name() + " has been blocked by an administrator of this server.",
 			Next: "Ask an administrator if you need it.",

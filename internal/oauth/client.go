@@ -39,8 +39,17 @@ func (s *Server) client(ctx context.Context, id string) (grant.Client, error) {
 		return grant.Client{}, fmt.Errorf("read client id: %w", err)
 	}
 	c := grant.Client{ID: grant.ClientID(id), Kind: grant.SelfRegistered, Metadata: meta, CreatedAt: issued}
-	if c.Blocked, err = s.Clients.ProductBlocked(ctx, c.Integrations()...); err != nil {
+	if c.Blocked, err = s.Clients.ProductBlocked(ctx, c.Integrations()...); err != nil || !c.Blocked {
+		return c, err
+	}
+	// One that its client deleted is not blocked but gone (RFC 7592 §2.3): to
+	// the token endpoint it is as one that never was (RFC 6749 §5.2).
+	deleted, err := s.Clients.ProductBlocked(ctx, c.DeletedName())
+	if err != nil {
 		return grant.Client{}, err
+	}
+	if deleted {
+		return grant.Client{}, grant.ErrClientUnknown
 	}
 	return c, nil
 }

@@ -263,7 +263,7 @@ func TestCase039_Consent(t *testing.T) {
 	wantStatus(t, s.Browser().Post("/consent", form), http.StatusForbidden)
 	tampered := url.Values{"step": {form.Get("step") + "A"}, "team": {"shop"}, "decision": {"allow"}}
 	wantStatus(t, b.Post("/consent", tampered), http.StatusBadRequest)
-	wantStatus(t, b.Get("/consent"), http.StatusNotFound)
+	wantStatus(t, b.Get("/consent"), http.StatusMethodNotAllowed)
 	// Case 42: a team that the person is not in.
 	s.AddTeam("foreign")
 	wantStatus(t, b.Post("/consent", url.Values{"step": form["step"], "team": {"foreign"}, "decision": {"allow"}}), http.StatusForbidden)

@@ -89,7 +89,12 @@ func TestRFC7592_2_3_Delete(t *testing.T) {
 		t.Helper()
 		c.Access = access
 		s.Eventually(time.Second, "the token is refused "+when, func() bool { return c.Call("tools/list", "").Status == http.StatusUnauthorized })
-		wantOAuthError(t, c.Renew(c.Refresh), 401, "invalid_client")
+		renewed := c.Renew(c.Refresh)
+		wantOAuthError(t, renewed, 401, "invalid_client")
+		// RFC 6749 §5.2: as a client that never was, not as one that is blocked.
+		if text := renewed.Member("error_description"); !strings.Contains(text, "unknown") || strings.Contains(text, "blocked") {
+			t.Errorf("%s: %s", when, renewed.Body)
+		}
 		page := s.Browser().Get(c.AuthorizeURL())
 		if page.Status != http.StatusUnauthorized || !strings.Contains(page.Body, "forget it and connect again") {
 			t.Errorf("%s: status %d\n%s", when, page.Status, page.Body)
@@ -147,6 +152,11 @@ func TestRFC7592_2_3_DeleteBlocked(t *testing.T) {
 	_, err := s.Admin.Authority.BlockIntegration(t.Context(), string(c.Key()), true, shell)
 	s.Must(err)
 	wantStatus(t, s.Do(http.MethodDelete, uri, "", "Authorization", "Bearer "+token), http.StatusNoContent)
+	res := c.Renew(c.Refresh)
+	wantOAuthError(t, res, 401, "invalid_client")
+	if !strings.Contains(res.Member("error_description"), "unknown") {
+		t.Errorf("while the product is blocked: %s", res.Body)
+	}
 	_, err = s.Admin.Authority.BlockIntegration(t.Context(), string(c.Key()), false, shell)
 	s.Must(err)
 	wantOAuthError(t, c.Renew(c.Refresh), 401, "invalid_client")

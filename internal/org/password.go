@@ -76,9 +76,39 @@ func (p Password) Hash() (string, error) {
 	return h, nil
 }
 
+const (
+	// maxHashMemory (KiB) and maxHashTime are the most that a stored hash may
+	// ask for, well above any of ours: a corrupt one must not stop the server.
+	maxHashMemory = 256 << 10
+	maxHashTime   = 16
+	// minHashBytes is the least of a salt or key: with none the key would be
+	// cut out of nothing, and every password would match.
+	minHashBytes = 8
+)
+
+var errHash = errors.New("the stored hash is corrupt")
+
+// checkHash refuses a hash that no server of ours has written, before it is
+// computed with: argon2 panics at parameters of zero.
+func checkHash(hash string) error {
+	params, salt, key, err := argon2id.DecodeHash(hash)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errHash, err)
+	case len(salt) < minHashBytes || len(key) < minHashBytes || params.Iterations < 1 || params.Parallelism < 1,
+		params.Memory > maxHashMemory || params.Iterations > maxHashTime || len(key) > maxPasswordBytes:
+		return errHash
+	}
+	return nil
+}
+
 // Matches compares p with a hash in constant time. outdated says that the
-// hash matches but should be made anew with today's parameters.
+// hash matches but should be made anew with today's parameters. A corrupt hash
+// matches nothing, with an error.
 func (p Password) Matches(hash string) (ok, outdated bool, err error) {
+	if err := checkHash(hash); err != nil {
+		return false, false, fmt.Errorf("compare password: %w", err)
+	}
 	ok, params, err := argon2id.CheckHash(norm.NFC.String(string(p)), hash)
 	if err != nil {
 		return false, false, fmt.Errorf("compare password: %w", err)

@@ -56,16 +56,18 @@ func resourceType(at, name, endpoint, schema, description string) map[string]any
 
 // attribute describes one attribute (RFC 7643 §7).
 type attribute struct {
-	Name        string      `json:"name"`
-	Type        string      `json:"type"`
-	MultiValued bool        `json:"multiValued"`
-	Description string      `json:"description"`
-	Required    bool        `json:"required"`
-	CaseExact   bool        `json:"caseExact"`
-	Mutability  string      `json:"mutability"`
-	Returned    string      `json:"returned"`
-	Uniqueness  string      `json:"uniqueness"`
-	Sub         []attribute `json:"subAttributes,omitempty"`
+	Name        string `json:"name"`
+	Type        string `json:"type"`
+	MultiValued bool   `json:"multiValued"`
+	Description string `json:"description"`
+	Required    bool   `json:"required"`
+	CaseExact   bool   `json:"caseExact"`
+	Mutability  string `json:"mutability"`
+	Returned    string `json:"returned"`
+	Uniqueness  string `json:"uniqueness"`
+	// References are the resources that a reference can be to.
+	References []string    `json:"referenceTypes,omitempty"`
+	Sub        []attribute `json:"subAttributes,omitempty"`
 }
 
 func text(name, description string) attribute {
@@ -73,6 +75,15 @@ func text(name, description string) attribute {
 }
 
 func fixed(a attribute) attribute { a.Mutability = "readOnly"; return a }
+
+// once is set with its entry and then stays (RFC 7643 §7, immutable).
+func once(a attribute) attribute { a.Mutability = "immutable"; return a }
+
+func reference(to, description string) attribute {
+	a := text("$ref", description)
+	a.Type, a.References = "reference", []string{to}
+	return a
+}
 
 func complexOf(name, description string, multi bool, sub ...attribute) attribute {
 	a := text(name, description)
@@ -107,7 +118,7 @@ func userSchema(at string) map[string]any {
 		complexOf("emails", "Addresses; the primary one is kept, which the person signs in with", true,
 			text("value", "The address"), text("type", "work, home or other"), flag("primary", "Whether it is the one that is kept")),
 		fixed(complexOf("groups", "The groups that the user is in", true,
-			fixed(text("value", "The group's id")), fixed(text("display", "The group's name")), fixed(text("$ref", "The group's address")))))
+			fixed(text("value", "The group's id")), fixed(text("display", "The group's name")), fixed(reference("Group", "The group's address")))))
 }
 
 func groupSchema(at string) map[string]any {
@@ -118,5 +129,5 @@ func groupSchema(at string) map[string]any {
 	return schema(at, schemaGroup, "Group", "A group of people, to which administrators give roles in teams",
 		name, external,
 		complexOf("members", "The people in the group", true,
-			text("value", "The user's id"), fixed(text("display", "The user's name")), fixed(text("type", "User")), fixed(text("$ref", "The user's address"))))
+			once(text("value", "The user's id")), once(text("display", "The user's name")), once(text("type", "User")), once(reference("User", "The user's address"))))
 }

@@ -394,6 +394,8 @@ type Store interface {
 	// SCIMUsers lists everybody who has an account, but for programs and for
 	// those whom a provider deleted.
 	SCIMUsers(ctx context.Context) ([]User, error)
+	// GroupsOfAll says which groups people are in, each person's by name.
+	GroupsOfAll(ctx context.Context) (map[org.PersonID][]org.Group, error)
 	// SCIMUser finds one by its id, userName, externalId or email. Errors:
 	// ErrNotFound.
 	SCIMUser(ctx context.Context, by UserKey, value string) (User, error)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -404,5 +405,34 @@ func TestBadRequests(t *testing.T) {
 	}
 	if res := p.s.Do("POST", "/scim/v2/Users", `{"userName":"x@example.com"}`, "Authorization", "Bearer "+p.token, "Content-Type", "text/plain"); res.Status != http.StatusUnsupportedMediaType {
 		t.Errorf("text/plain: %d", res.Status)
+	}
+}
+
+// RFC 7643 §4.1.2: groups are returned by default, and a filter may ask for
+// them (found by a library of another make: test/node/scim.mjs).
+func TestRFC7643_4_1_2_GroupsInLists(t *testing.T) {
+	p := newProvider(t)
+	ada, alan := p.user("ada@example.com"), p.do("POST", "/Users", `{"userName":"alan@example.com"}`, http.StatusCreated)
+	g := p.do("POST", "/Groups", `{"displayName":"Engineering","members":[{"value":"`+ada.text("id")+`"}]}`, http.StatusCreated)
+	found := func(filter string) string {
+		list := p.do("GET", "/Users?filter="+url.QueryEscape(filter), "", http.StatusOK).list("Resources")
+		var ids []string
+		for _, r := range list {
+			ids = append(ids, object(r.(map[string]any)).text("userName"))
+		}
+		return strings.Join(ids, " ")
+	}
+	for filter, want := range map[string]string{
+		`groups.value eq "` + g.text("id") + `"`: "ada@example.com",
+		`groups.display eq "engineering"`:        "ada@example.com",
+		`groups pr`:                              "ada@example.com",
+		`not (groups pr) and userName sw "a"`:    "alan@example.com",
+	} {
+		if got := found(filter); got != want {
+			t.Errorf("%s: %q, want %q", filter, got, want)
+		}
+	}
+	if _, there := p.do("GET", "/Users/"+alan.text("id"), "", http.StatusOK)["groups"]; there {
+		t.Error("an empty list of groups")
 	}
 }

@@ -51,9 +51,15 @@ func (k users) list(ctx context.Context, f filter) ([]map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
+	// A filter may ask for them, and they are returned by default (RFC 7643
+	// §4.1.2).
+	in, err := k.Store.GroupsOfAll(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
 	out := make([]map[string]any, len(all))
 	for i, u := range all {
-		out[i] = k.resource(u)
+		out[i] = k.in(u, in[u.ID])
 	}
 	return out, nil
 }
@@ -66,20 +72,28 @@ func (k users) get(ctx context.Context, id string) (map[string]any, error) {
 	return k.withGroups(ctx, u)
 }
 
-// withGroups adds the groups that a user is in. Lists go without them, unless
-// they are of one: it is a query for each.
+// withGroups adds the groups that a user is in.
 func (k users) withGroups(ctx context.Context, u User) (map[string]any, error) {
 	in, err := k.Groups.GroupsOf(ctx, u.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read groups of user %s: %w", u.ID, err)
 	}
+	return k.in(u, in), nil
+}
+
+// in is the user with groups. Without one there is no list of them: an empty
+// one is the same as none (RFC 7643 §2.5).
+func (k users) in(u User, groups []org.Group) map[string]any {
 	r := k.resource(u)
-	list := make([]any, len(in))
-	for i, g := range in {
+	if len(groups) == 0 {
+		return r
+	}
+	list := make([]any, len(groups))
+	for i, g := range groups {
 		list[i] = map[string]any{"value": string(g.ID), "display": g.Name, "$ref": k.PublicURL + Path + "/Groups/" + string(g.ID)}
 	}
 	r["groups"] = list
-	return r, nil
+	return r
 }
 
 func (k users) create(ctx context.Context, resource map[string]any, by audit.Actor) (map[string]any, error) {

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -17,7 +19,28 @@ func (s *Server) operations(site *web.Site) []web.Route {
 		{Pattern: "GET /healthz", Who: web.Anyone, Handler: http.HandlerFunc(healthz)},
 		{Pattern: "GET /readyz", Who: web.Anyone, Handler: http.HandlerFunc(s.readyz)},
 		{Pattern: "GET /metrics", Who: web.Anyone, Handler: metrics},
-		{Pattern: "/", Who: web.Anyone, Handler: site.Page(web.NotFound)},
+		{Pattern: "/", Who: web.Anyone, Handler: site.Page(s.elsewhere)},
+	}
+}
+
+// elsewhere answers what no route does: 405 where the path has a route for
+// other methods (RFC 9110 §15.5.6), which the route "/" hides from the mux,
+// and else 404.
+func (s *Server) elsewhere(w http.ResponseWriter, r *http.Request) error {
+	var allow []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+		other := &http.Request{Method: method, URL: r.URL, Host: r.Host, Header: http.Header{}}
+		if _, pattern := s.mux.Handler(other); pattern != "/" && strings.HasPrefix(pattern+" ", method+" ") || method == http.MethodHead && slices.Contains(allow, http.MethodGet) {
+			allow = append(allow, method)
+		}
+	}
+	if len(allow) == 0 {
+		return web.NotFound(w, r)
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	return &web.Error{
+		Status: http.StatusMethodNotAllowed, Public: "This address does not take " + r.Method + " requests.",
+		Next: "Open the page it belongs to, or use " + strings.Join(allow, ", ") + ".", Links: []web.Link{{Text: "Start page", URL: "/"}},
 	}
 }
 

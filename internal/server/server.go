@@ -105,6 +105,7 @@ type Server struct {
 	Config
 	public       spec.PublicURL
 	listener     net.Listener
+	mux          *http.ServeMux
 	http         *http.Server
 	log          *slog.Logger
 	registry     *prometheus.Registry
@@ -314,10 +315,10 @@ func (s *Server) mount() error {
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + remoteWritePath, Who: web.Anyone, Handler: http.HandlerFunc(in.RemoteWrite)})
 	s.routes = append(s.routes, web.Route{Pattern: "POST " + lokiPushPath, Who: web.Anyone, Handler: http.HandlerFunc(in.LokiPush)})
 	s.routes = append(s.routes, s.operations(site)...)
-	mux := http.NewServeMux()
-	web.Mount(mux, s.routes)
+	s.mux = http.NewServeMux()
+	web.Mount(s.mux, s.routes)
 	s.http = &http.Server{
-		Handler: mux, MaxHeaderBytes: maxHeaderBytes,
+		Handler: s.mux, MaxHeaderBytes: maxHeaderBytes,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.self, slog.LevelDebug),
 	}

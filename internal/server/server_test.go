@@ -28,6 +28,28 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
+// RFC 9110 §15.5.6: a path that is there takes other methods, and says which.
+func TestMethodNotAllowed(t *testing.T) {
+	s := testkit.Start(t)
+	for _, c := range []struct{ method, path, allow string }{
+		{"POST", "/healthz", "GET, HEAD"},
+		{"DELETE", "/readyz", "GET, HEAD"},
+		{"PUT", "/clients", "GET, HEAD, POST"},
+		{"GET", "/consent", "POST"},
+		{"POST", "/teams/shop/members/x/nothing/like/it", ""},
+		{"POST", "/nothing", ""},
+		{"GET", "/nothing", ""},
+	} {
+		want := http.StatusMethodNotAllowed
+		if c.allow == "" {
+			want = http.StatusNotFound
+		}
+		if res := s.Do(c.method, c.path, ""); res.Status != want || res.Header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: status %d, Allow %q, want %d and %q", c.method, c.path, res.Status, res.Header.Get("Allow"), want, c.allow)
+		}
+	}
+}
+
 func TestOperations(t *testing.T) {
 	s := testkit.Start(t)
 	if res := s.Do(http.MethodGet, "/healthz", ""); res.Status != http.StatusOK || res.Body != "ok\n" {

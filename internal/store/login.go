@@ -24,8 +24,9 @@ func (db *DB) CreateSession(ctx context.Context, s login.SessionState, replaces 
 	return db.update(ctx, func(t *tx) error {
 		if s.Continues {
 			// Beside what is there: connections made before hang on that.
-			if _, err := t.exec(`INSERT INTO provider_sign_ins (session_hash, provider_id, subject, sid, person_id, auth_time, created_at, id_token)
-				SELECT $1, provider_id, subject, sid, person_id, $2, $3, id_token FROM provider_sign_ins WHERE session_hash = $4 AND person_id = $5`,
+			if _, err := t.exec(`INSERT INTO provider_sign_ins (session_hash, provider_id, subject, sid, person_id, auth_time, created_at, id_token,
+					name_format, name_qualifier, sp_name_qualifier)
+				SELECT $1, provider_id, subject, sid, person_id, $2, $3, id_token, name_format, name_qualifier, sp_name_qualifier FROM provider_sign_ins WHERE session_hash = $4 AND person_id = $5`,
 				s.Hash, millis(s.AuthTime), millis(s.CreatedAt), replaces, string(s.Person)); err != nil {
 				return fmt.Errorf("carry on the sign-in: %w", err)
 			}

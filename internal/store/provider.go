@@ -535,9 +535,13 @@ func (t *tx) endSignIns(ctx context.Context, which sso.SignIns, reason string, a
 		args = append(args, which.Subject)
 		where = append(where, fmt.Sprintf("subject = $%d", len(args)))
 	}
-	if which.SessionID != "" {
-		args = append(args, which.SessionID)
-		where = append(where, fmt.Sprintf("sid = $%d", len(args)))
+	if len(which.SessionIDs) > 0 {
+		var in []string
+		for _, id := range which.SessionIDs {
+			args = append(args, id)
+			in = append(in, fmt.Sprintf("$%d", len(args)))
+		}
+		where = append(where, "sid IN ("+strings.Join(in, ", ")+")")
 	}
 	if len(args) == 1 && !which.All {
 		return ended, nil
@@ -582,30 +586,37 @@ func (t *tx) endSignIns(ctx context.Context, which sso.SignIns, reason string, a
 // insertSignIn notes where a session came from.
 func (t *tx) insertSignIn(s login.SessionState) error {
 	u := s.Upstream
-	if _, err := t.exec(`INSERT INTO provider_sign_ins (session_hash, provider_id, subject, sid, person_id, auth_time, created_at, id_token)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		s.Hash, u.Provider, u.Subject, u.SessionID, string(s.Person), millis(s.AuthTime), millis(s.CreatedAt), append([]byte{}, u.SealedIDToken...)); err != nil {
+	if _, err := t.exec(`INSERT INTO provider_sign_ins (session_hash, provider_id, subject, sid, person_id, auth_time, created_at, id_token,
+			name_format, name_qualifier, sp_name_qualifier)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		s.Hash, u.Provider, u.Subject, u.SessionID, string(s.Person), millis(s.AuthTime), millis(s.CreatedAt), append([]byte{}, u.SealedIDToken...),
+		u.NameFormat, u.NameQualifier, u.SPNameQualifier); err != nil {
 		return fmt.Errorf("note sign-in: %w", err)
 	}
 	return nil
 }
 
 // SignInOf implements sso.Store.
-func (db *DB) SignInOf(ctx context.Context, sessionHash string) (sso.Provider, []byte, error) {
+func (db *DB) SignInOf(ctx context.Context, sessionHash string) (sso.SignIn, error) {
 	var (
-		slug  string
-		token []byte
+		s    sso.SignIn
+		slug string
+		u    = &s.Upstream
 	)
-	err := db.read.QueryRowContext(ctx, `SELECT identity_providers.slug, provider_sign_ins.id_token FROM provider_sign_ins
-		JOIN identity_providers ON identity_providers.id = provider_sign_ins.provider_id WHERE provider_sign_ins.session_hash = $1`, sessionHash).Scan(&slug, &token)
+	err := db.read.QueryRowContext(ctx, `SELECT identity_providers.slug, provider_sign_ins.person_id, provider_sign_ins.id_token, provider_sign_ins.subject, provider_sign_ins.sid,
+			provider_sign_ins.name_format, provider_sign_ins.name_qualifier, provider_sign_ins.sp_name_qualifier
+		FROM provider_sign_ins JOIN identity_providers ON identity_providers.id = provider_sign_ins.provider_id
+		WHERE provider_sign_ins.session_hash = $1`, sessionHash).Scan(&slug, &s.Person, &u.SealedIDToken, &u.Subject, &u.SessionID,
+		&u.NameFormat, &u.NameQualifier, &u.SPNameQualifier)
 	if errors.Is(err, sql.ErrNoRows) {
-		return sso.Provider{}, nil, sso.ErrNotFound
+		return sso.SignIn{}, sso.ErrNotFound
 	}
 	if err != nil {
-		return sso.Provider{}, nil, fmt.Errorf("read sign-in: %w", err)
+		return sso.SignIn{}, fmt.Errorf("read sign-in: %w", err)
 	}
-	p, err := db.Provider(ctx, slug)
-	return p, token, err
+	s.Provider, err = db.Provider(ctx, slug)
+	u.Provider = string(s.Provider.ID)
+	return s, err
 }
 
 // CountSignIns implements sso.Store.

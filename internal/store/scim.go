@@ -123,6 +123,27 @@ func (db *DB) SCIMUsers(ctx context.Context) ([]scim.User, error) {
 	return db.usersWhere(ctx, db.read, "")
 }
 
+// GroupsOfAll implements scim.Store.
+func (db *DB) GroupsOfAll(ctx context.Context) (map[org.PersonID][]org.Group, error) {
+	type membership struct {
+		person org.PersonID
+		groupRow
+	}
+	all, err := query(ctx, db.read, func(rows *sql.Rows) (membership, error) {
+		var m membership
+		return m, rows.Scan(append([]any{&m.person}, m.fields()...)...)
+	}, "SELECT group_members.person_id, "+groupColumns+` FROM group_members JOIN people_groups ON people_groups.id = group_members.group_id
+		ORDER BY people_groups.name`)
+	if err != nil {
+		return nil, fmt.Errorf("read group members: %w", err)
+	}
+	out := make(map[org.PersonID][]org.Group)
+	for _, m := range all {
+		out[m.person] = append(out[m.person], m.group())
+	}
+	return out, nil
+}
+
 // SCIMUser implements scim.Store.
 func (db *DB) SCIMUser(ctx context.Context, by scim.UserKey, value string) (scim.User, error) {
 	return db.scimUser(ctx, db.read, by, value)

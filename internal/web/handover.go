@@ -86,6 +86,9 @@ func formAction(url string) template.HTMLAttr {
 func (ConsentPage) policy() string { return "" }
 func (LogoutPage) policy() string  { return "" }
 
+// So is the form that signs somebody out of a SAML provider.
+func (SignedOutPage) policy() string { return "" }
+
 func (ContinuePage) policy() string { return "; script-src " + autoSubmitSource }
 
 func (p FormPostPage) policy() string {

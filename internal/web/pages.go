@@ -282,10 +282,13 @@ type EndedConnection struct {
 // SignedOutPage says that the session is over.
 type SignedOutPage struct {
 	// Provider is the name of the identity provider where the person is still
-	// signed in, ProviderURL where that ends; "" for none.
-	Provider, ProviderURL string
+	// signed in, ProviderURL where that ends, or ProviderAction the local path
+	// to post to for it; "" for none.
+	Provider, ProviderURL, ProviderAction string
 	// There says that the person comes back from having signed out there.
 	There bool
+	// Unsure says that it is not certain whether they did.
+	Unsure bool
 }
 
 func (p SignInPage) frame() frame { return frame{Name: "signin", Title: "Sign in"} }

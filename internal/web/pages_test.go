@@ -295,6 +295,8 @@ var pages = withExplore(withOrganization(map[string]Page{
 		Errors: map[string]string{"domains": "It is no domain.", "metadata": "It cannot be read."},
 	},
 	"signedout_provider": SignedOutPage{Provider: "Okta", ProviderURL: "https://okta.example/logout?client_id=1&id_token_hint=2"},
+	"signedout_saml":     SignedOutPage{Provider: "Corp", ProviderAction: "/login/sso/corp/sign-out?step=c3RlcA.c3Vt"},
+	"signedout_unsure":   SignedOutPage{Provider: "Corp", There: true, Unsure: true},
 	"logout_anonymous":   LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
 }))
 

@@ -95,17 +95,56 @@ async function saml() {
   const samlify = (await import('samlify')).default ?? await import('samlify');
   // Schemas need a Java or native validator; shapes are Oriel's to check.
   samlify.setSchemaValidator({ validate: async () => 'not checked' });
+  const binding = settings.binding ?? 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect';
+  const short = binding.endsWith('HTTP-POST') ? 'post' : 'redirect';
   const idp = samlify.IdentityProvider({
     entityID: `${base}/metadata`, signingCert: settings.certificate, privateKey: settings.key, wantAuthnRequestsSigned: true,
     requestSignatureAlgorithm: 'http://www.w3.org/2001/04/xmldsig-more#rsa-sha256', isAssertionEncrypted: Boolean(settings.encrypted),
     nameIDFormat: ['urn:oasis:names:tc:SAML:2.0:nameid-format:persistent'],
-    singleSignOnService: [{ Binding: settings.binding ?? 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect', Location: `${base}/sso` }],
+    wantLogoutRequestSigned: true, wantLogoutResponseSigned: true,
+    singleSignOnService: [{ Binding: binding, Location: `${base}/sso` }],
+    singleLogoutService: [{ Binding: binding, Location: `${base}/slo` }],
   });
   // Oriel's own description is there once the provider is added.
   const provider = async () => {
     const metadata = await (await fetch(`${here}/metadata`)).text();
-    return samlify.ServiceProvider({ metadata });
+    return samlify.ServiceProvider({ metadata, wantLogoutRequestSigned: true, wantLogoutResponseSigned: true });
   };
+
+  // Who is signed in here: one person, in the browser of the test.
+  let session;
+
+  // pass has the browser take a message on.
+  function pass(res, { context, type, entityEndpoint, relayState }) {
+    if (short === 'redirect') {
+      res.writeHead(303, { Location: context });
+      return res.end();
+    }
+    html(res, page('Going on', `<form method="post" action="${escape(entityEndpoint)}"><input type="hidden" name="${type}" value="${context}">
+      ${relayState ? `<input type="hidden" name="RelayState" value="${escape(relayState)}">` : ''}<button>Go on</button></form>`));
+  }
+
+  // Somebody signs out here: the other side is told, with a signed request.
+  async function tell(res) {
+    pass(res, idp.createLogoutRequest(await provider(), short, { logoutNameID: session.name, sessionIndex: session.index }, { relayState: 'back-at-the-portal' }));
+  }
+
+  // The other side asks, or answers; samlify refuses what is not signed.
+  async function single(res, message, request) {
+    const sp = await provider();
+    if (message.has('SAMLResponse')) {
+      const { extract } = await idp.parseLogoutResponse(sp, short, request);
+      const relay = message.get('RelayState');
+      session = undefined;
+      return html(res, page('Signed out of everything', `<p id="answer">${escape(relay)}, ${extract.response.inResponseTo ? 'answered' : 'not answered'}</p>`));
+    }
+    const parsed = await idp.parseLogoutRequest(sp, short, request);
+    if (!session || parsed.extract.nameID !== session.name || parsed.extract.sessionIndex !== session.index) {
+      throw new Error(`asked to end ${JSON.stringify(parsed.extract)}, and there is ${JSON.stringify(session)}`);
+    }
+    session = undefined;
+    pass(res, idp.createLogoutResponse(sp, parsed, short, { relayState: message.get('RelayState') ?? '' }));
+  }
 
   async function login(res, asked, binding, request) {
     // samlify refuses a request that is not signed as Oriel's metadata says.
@@ -120,18 +159,19 @@ async function saml() {
     const later = new Date(now.getTime() + 300_000).toISOString();
     const acs = sp.entityMeta.getAssertionConsumerService('post');
     const cls = asked.has('mfa') ? 'https://refeds.org/profile/mfa' : 'urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport';
+    session = { name: `id-of-${asked.get('user')}`, index: `_${randomUUID()}` };
     const { context } = await idp.createLoginResponse(sp, { extract: { request: { id: asked.get('id') } } }, 'post', { email: person.email }, {
       customTagReplacement: (template) => {
         // Several values of one attribute are more than its templates know.
         const filled = template
-          .replace('{AuthnStatement}', `<saml:AuthnStatement AuthnInstant="${now.toISOString()}" SessionIndex="_${randomUUID()}"><saml:AuthnContext><saml:AuthnContextClassRef>${cls}</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>`)
+          .replace('{AuthnStatement}', `<saml:AuthnStatement AuthnInstant="${now.toISOString()}" SessionIndex="${session.index}"><saml:AuthnContext><saml:AuthnContextClassRef>${cls}</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>`)
           .replace('{AttributeStatement}', `<saml:AttributeStatement>${Object.entries({ email: [person.email], displayName: [person.name], groups: person.groups }).map(([name, values]) =>
             `<saml:Attribute Name="${name}">${values.map((v) => `<saml:AttributeValue>${escape(v)}</saml:AttributeValue>`).join('')}</saml:Attribute>`).join('')}</saml:AttributeStatement>`);
         return { id: '', context: samlify.SamlLib.replaceTagsByValue(filled, {
           ID: `_${randomUUID()}`, AssertionID: `_${randomUUID()}`, Destination: acs, Audience: sp.entityMeta.getEntityID(), SubjectRecipient: acs,
           Issuer: `${base}/metadata`, IssueInstant: now.toISOString(), StatusCode: 'urn:oasis:names:tc:SAML:2.0:status:Success',
           ConditionsNotBefore: now.toISOString(), ConditionsNotOnOrAfter: later, SubjectConfirmationDataNotOnOrAfter: later,
-          NameIDFormat: 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent', NameID: `id-of-${asked.get('user')}`, InResponseTo: asked.get('id'),
+          NameIDFormat: 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent', NameID: session.name, InResponseTo: asked.get('id'),
         }) };
       },
     });
@@ -151,6 +191,16 @@ async function saml() {
       } else if (url.pathname === '/sso') {
         const asked = await body(req);
         await login(res, asked, 'post', { body: Object.fromEntries(asked) });
+      } else if (url.pathname === '/portal' && req.method === 'GET') {
+        html(res, page('Portal', `<p>${session ? `Signed in as ${escape(session.name)}` : 'Nobody is signed in'}</p><form method="post" action="/portal"><button>Sign out of everything</button></form>`));
+      } else if (url.pathname === '/portal') {
+        await tell(res);
+      } else if (url.pathname === '/slo' && req.method === 'GET') {
+        const raw = url.search.slice(1).split('&').filter((p) => !p.startsWith('Signature=')).join('&');
+        await single(res, url.searchParams, { query: Object.fromEntries(url.searchParams), octetString: raw });
+      } else if (url.pathname === '/slo') {
+        const asked = await body(req);
+        await single(res, asked, { body: Object.fromEntries(asked) });
       } else if (url.pathname === '/login') {
         await respond(res, await body(req));
       } else {

@@ -264,6 +264,12 @@ func (b *Browser) WaitFor(name string) {
 	do(b, "button "+name, chromedp.WaitVisible(button(name)))
 }
 
+// WaitForHeading waits until a page with a heading is there.
+func (b *Browser) WaitForHeading(words string) {
+	b.t.Helper()
+	do(b, "heading "+words, chromedp.WaitVisible(chromedp.Search(fmt.Sprintf(`//h1[normalize-space(.)="%s"]`, words))))
+}
+
 func (b *Browser) navigate(what string, sel chromedp.Search) int {
 	b.t.Helper()
 	do(b, what, chromedp.WaitVisible(sel))

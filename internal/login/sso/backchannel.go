@@ -53,7 +53,10 @@ func (s *Server) backchannel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refuse(err)
 	}
-	which := SignIns{Provider: p.ID, Subject: token.Subject, SessionID: token.SessionID}
+	which := SignIns{Provider: p.ID, Subject: token.Subject}
+	if token.SessionID != "" {
+		which.SessionIDs = []string{token.SessionID}
+	}
 	ev := audit.Event{At: s.Now(), Actor: s.providerActor(r, p), Kind: audit.ProviderLogout, Target: p.Slug, Detail: "subject " + clip(token.Subject)}
 	_, err = s.Registry.store.EndSignIns(r.Context(), which, "the identity provider signed the person out",
 		hashOf("logout", string(p.ID), token.TokenID), token.Expiry.Add(clockSkew), ev)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/login"
 	"github.com/orielhq/oriel/internal/login/sso/saml"
 	"github.com/orielhq/oriel/internal/org"
 )
@@ -344,10 +345,19 @@ type Outcome struct {
 // fields beside Provider is set.
 type SignIns struct {
 	Provider ID
-	// Subject and SessionID narrow; "" matches all.
-	Subject, SessionID string
+	// Subject and SessionIDs narrow; "" and none match all.
+	Subject    string
+	SessionIDs []string
 	// All means every sign-in of the provider.
 	All bool
+}
+
+// SignIn is a sign-in through a provider.
+type SignIn struct {
+	Provider Provider
+	Person   org.PersonID
+	// Upstream says who signed in there, in which session.
+	Upstream login.Upstream
 }
 
 // Ended counts what ended with sign-ins.
@@ -405,9 +415,9 @@ type Store interface {
 	// hash it notes the token that asked for it, as UseToken does. Errors:
 	// ErrTokenUsed.
 	EndSignIns(ctx context.Context, which SignIns, reason, hash string, expires time.Time, ev audit.Event) (Ended, error)
-	// SignInOf returns the provider that a browser session came from and the
-	// sealed ID token of the sign-in. Errors: ErrNotFound.
-	SignInOf(ctx context.Context, sessionHash string) (Provider, []byte, error)
+	// SignInOf returns the sign-in that a browser session came from. Errors:
+	// ErrNotFound.
+	SignInOf(ctx context.Context, sessionHash string) (SignIn, error)
 	// CountSignIns says what would end with all sign-ins of a provider.
 	CountSignIns(ctx context.Context, id ID) (Ended, error)
 	// SweepSignIns forgets sign-ins from which nothing lives any more.

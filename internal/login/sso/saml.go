@@ -30,7 +30,7 @@ func (s *Server) serviceProvider(p *Provider) (*saml.ServiceProvider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return saml.New(saml.Config{EntityID: s.EntityID(p.Slug), ACSURL: s.ACSURL(p.Slug), Key: key, Metadata: []byte(p.Settings.Metadata), Now: s.Now})
+	return saml.New(saml.Config{EntityID: s.EntityID(p.Slug), ACSURL: s.ACSURL(p.Slug), SLOURL: s.SLOURL(p.Slug), Key: key, Metadata: []byte(p.Settings.Metadata), Now: s.Now})
 }
 
 // requestID names the authentication request of a flow.
@@ -68,18 +68,27 @@ func (s *Server) startSAML(w http.ResponseWriter, r *http.Request, p *Provider, 
 	if err != nil {
 		return err
 	}
-	if request.Message == "" {
-		http.Redirect(w, r, request.URL, http.StatusSeeOther)
+	return s.sendSAML(w, r, p, request, f.ID)
+}
+
+// sendSAML has the browser take a message to a provider.
+func (s *Server) sendSAML(w http.ResponseWriter, r *http.Request, p *Provider, m saml.Request, relayState string) error {
+	if m.Message == "" {
+		http.Redirect(w, r, m.URL, http.StatusSeeOther)
 		return nil
 	}
-	u, err := url.Parse(request.URL)
+	u, err := url.Parse(m.URL)
 	if err != nil {
 		return fmt.Errorf("address of %s: %w", p.Slug, err)
 	}
-	return s.Site.Render(w, http.StatusOK, web.HandOverPage{
-		Title: "Going to " + p.Name, URL: request.URL, Source: u.Scheme + "://" + u.Host,
-		Fields: []web.FormField{{Name: "SAMLRequest", Value: request.Message}, {Name: "RelayState", Value: f.ID}},
-	})
+	page := web.HandOverPage{
+		Title: "Going to " + p.Name, URL: m.URL, Source: u.Scheme + "://" + u.Host,
+		Fields: []web.FormField{{Name: m.Name, Value: m.Message}},
+	}
+	if relayState != "" {
+		page.Fields = append(page.Fields, web.FormField{Name: "RelayState", Value: relayState})
+	}
+	return s.Site.Render(w, http.StatusOK, page)
 }
 
 // acs is the assertion consumer service (SAML Profiles 2.0 §4.1.4).
@@ -123,7 +132,10 @@ func (s *Server) acs(w http.ResponseWriter, r *http.Request) error {
 		return s.distrust(r, p, err)
 	}
 	now := s.Now()
-	v := login.Vouched{Upstream: login.Upstream{Subject: a.NameID, SessionID: a.SessionIndex}}
+	v := login.Vouched{Upstream: login.Upstream{
+		Subject: a.Name.Value, SessionID: a.SessionIndex,
+		NameFormat: a.Name.Format, NameQualifier: a.Name.NameQualifier, SPNameQualifier: a.Name.SPNameQualifier,
+	}}
 	if v.AuthTime, err = authTime(f, a.AuthnInstant.UTC(), true, now); err != nil {
 		return s.distrust(r, p, err)
 	}
@@ -150,13 +162,13 @@ const transientNameID = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 
 // samlSubject names somebody for ever, "" where nothing does.
 func (p *Provider) samlSubject(a saml.Assertion) string {
-	subject := a.NameID
+	subject := a.Name.Value
 	if claim := p.Settings.SubjectClaim; claim != "" {
 		subject = ""
 		if values := a.Attributes[claim]; len(values) == 1 {
 			subject = values[0]
 		}
-	} else if a.NameIDFormat == transientNameID {
+	} else if a.Name.Format == transientNameID {
 		return ""
 	}
 	if len(subject) > maxNameIDBytes {
@@ -193,8 +205,8 @@ func (p *Provider) samlEmail(a saml.Assertion) string {
 		names = []string{p.Settings.EmailClaim}
 	}
 	text := first(a, names)
-	if text == "" && p.Settings.EmailClaim == "" && strings.Contains(a.NameID, "@") {
-		text = a.NameID
+	if text == "" && p.Settings.EmailClaim == "" && strings.Contains(a.Name.Value, "@") {
+		text = a.Name.Value
 	}
 	email, err := org.ParseEmail(text)
 	if err != nil {

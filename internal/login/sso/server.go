@@ -84,6 +84,10 @@ func (s *Server) Routes() []web.Route {
 		// Another site posts here by right; what it posts is signed, and bound
 		// to the browser.
 		{Pattern: "POST " + Path + "{provider}/acs", Who: web.Anyone, Handler: s.Site.WithBodyLimit(maxACSBytes).Page(s.acs)},
+		{Pattern: "GET " + Path + "{provider}/slo", Who: web.Anyone, Handler: s.Site.Page(s.slo)},
+		// So here: whom it is about stands in what is signed.
+		{Pattern: "POST " + Path + "{provider}/slo", Who: web.Anyone, Handler: s.Site.WithBodyLimit(maxACSBytes).Page(s.slo)},
+		{Pattern: "POST " + Path + "{provider}/sign-out", Who: web.Anyone, Handler: s.Site.Form(s.signOutSAML)},
 		{Pattern: "GET " + Path + "{provider}/signed-out", Who: web.Anyone, Handler: s.Site.Page(s.signedOut)},
 	}
 }
@@ -109,6 +113,9 @@ func (s *Server) EntityID(slug string) string { return s.PublicURL + Path + slug
 
 // ACSURL is where a SAML provider sends its responses.
 func (s *Server) ACSURL(slug string) string { return s.PublicURL + Path + slug + "/acs" }
+
+// SLOURL is where it sends logout requests, and its answers to ours.
+func (s *Server) SLOURL(slug string) string { return s.PublicURL + Path + slug + "/slo" }
 
 // Offers implements login.Providers.
 func (s *Server) Offers(ctx context.Context) ([]login.Offer, error) {
@@ -284,12 +291,16 @@ func (s *Server) signedOut(w http.ResponseWriter, r *http.Request) error {
 // 1.0 §2). A provider that cannot be asked is one without such a place: it
 // must not keep anybody signed in here.
 func (s *Server) SignOutURL(ctx context.Context, sessionHash string) (provider, target string, err error) {
-	p, sealed, err := s.Registry.store.SignInOf(ctx, sessionHash)
-	if errors.Is(err, ErrNotFound) || (err == nil && (p.Kind != OIDC || !p.Enabled)) {
+	in, err := s.Registry.store.SignInOf(ctx, sessionHash)
+	if errors.Is(err, ErrNotFound) || (err == nil && !in.Provider.Enabled) {
 		return "", "", nil
 	}
 	if err != nil {
 		return "", "", err
+	}
+	p, sealed := in.Provider, in.Upstream.SealedIDToken
+	if p.Kind == SAML {
+		return p.Name, s.signOutPath(&in), nil
 	}
 	up, err := s.upstream(ctx, &p)
 	if err != nil || up.endSession == "" {

@@ -52,9 +52,10 @@ type Assertion struct {
 	// that it is good once.
 	ID      string
 	Expires time.Time
-	// NameID is the subject, with its format.
-	NameID, NameIDFormat string
-	SessionIndex         string
+	// Name is the subject, SessionIndex the provider's name for its session,
+	// "" for none.
+	Name         NameID
+	SessionIndex string
 	// AuthnInstant is when the person signed in, Class how
 	// (AuthnContextClassRef).
 	AuthnInstant time.Time
@@ -64,9 +65,18 @@ type Assertion struct {
 	Attributes map[string][]string
 }
 
-// ErrStatus is returned where the provider says that it did not sign anybody
-// in.
-var ErrStatus = errors.New("the identity provider did not sign anybody in")
+// NameID is how a provider calls somebody (SAML Core 2.0 §2.2.3).
+type NameID struct {
+	Value string `json:"v"`
+	// Format and the qualifiers are "" where the name had none.
+	Format          string `json:"f,omitempty"`
+	NameQualifier   string `json:"q,omitempty"`
+	SPNameQualifier string `json:"s,omitempty"`
+}
+
+// ErrStatus is returned where the provider says that it did not do what it was
+// asked for.
+var ErrStatus = errors.New("the identity provider did not do it")
 
 // Read checks a response, in base64 as a form holds it, to the request with an
 // id (SAML Profiles 2.0 §4.1.4.2 and §4.1.4.3). Any error means that nobody is
@@ -418,10 +428,7 @@ type assertion struct {
 	Version string `xml:"Version,attr"`
 	Issuer  string `xml:"urn:oasis:names:tc:SAML:2.0:assertion Issuer"`
 	Subject struct {
-		NameID []struct {
-			Format string `xml:"Format,attr"`
-			Value  string `xml:",chardata"`
-		} `xml:"urn:oasis:names:tc:SAML:2.0:assertion NameID"`
+		NameID        []nameID       `xml:"urn:oasis:names:tc:SAML:2.0:assertion NameID"`
 		Confirmations []confirmation `xml:"urn:oasis:names:tc:SAML:2.0:assertion SubjectConfirmation"`
 	} `xml:"urn:oasis:names:tc:SAML:2.0:assertion Subject"`
 	Conditions []struct {
@@ -444,6 +451,22 @@ type assertion struct {
 			Values       []string `xml:"urn:oasis:names:tc:SAML:2.0:assertion AttributeValue"`
 		} `xml:"urn:oasis:names:tc:SAML:2.0:assertion Attribute"`
 	} `xml:"urn:oasis:names:tc:SAML:2.0:assertion AttributeStatement"`
+}
+
+type nameID struct {
+	Format          string `xml:"Format,attr"`
+	NameQualifier   string `xml:"NameQualifier,attr"`
+	SPNameQualifier string `xml:"SPNameQualifier,attr"`
+	Value           string `xml:",chardata"`
+}
+
+// theName returns the only name of a list.
+func theName(all []nameID) (NameID, error) {
+	if len(all) != 1 || strings.TrimSpace(all[0].Value) == "" {
+		return NameID{}, errors.New("not one NameID")
+	}
+	n := all[0]
+	return NameID{strings.TrimSpace(n.Value), n.Format, n.NameQualifier, n.SPNameQualifier}, nil
 }
 
 type confirmation struct {
@@ -469,18 +492,18 @@ func (sp *ServiceProvider) readAssertion(e *etree.Element, requestID string) (As
 		return out, errors.New("assertion: no id, or another version than 2.0")
 	case strings.TrimSpace(a.Issuer) != sp.idp.entityID:
 		return out, fmt.Errorf("assertion: it is from %q", a.Issuer)
-	case len(a.Subject.NameID) != 1 || strings.TrimSpace(a.Subject.NameID[0].Value) == "":
-		return out, errors.New("assertion: not one NameID")
 	case len(a.Conditions) != 1:
 		return out, errors.New("assertion: not one Conditions")
 	case len(a.Statements) == 0:
 		return out, errors.New("assertion: it does not say that somebody signed in (AuthnStatement)")
 	}
-	out.NameID, out.NameIDFormat = strings.TrimSpace(a.Subject.NameID[0].Value), a.Subject.NameID[0].Format
+	var err error
+	if out.Name, err = theName(a.Subject.NameID); err != nil {
+		return out, fmt.Errorf("assertion: %w", err)
+	}
 	if err := sp.checkConditions(&a, now); err != nil {
 		return out, err
 	}
-	var err error
 	if out.Expires, err = sp.confirm(a.Subject.Confirmations, requestID, now); err != nil {
 		return out, err
 	}

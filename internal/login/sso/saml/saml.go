@@ -1,8 +1,8 @@
 // Package saml is a SAML 2.0 service provider: it describes itself, asks an
 // identity provider to sign somebody in with a signed request, and reads the
 // response. It knows the Web Browser SSO profile with the POST binding for
-// responses and nothing else; in particular it takes no response that nobody
-// asked for.
+// responses, Single Logout with the Redirect and POST bindings, and nothing
+// else; in particular it takes no response that nobody asked for.
 //
 // It hides what it is built on, so that this can be replaced: crewjam/saml
 // describes, asks and decrypts, goxmldsig checks signatures. What a response
@@ -54,8 +54,9 @@ const (
 
 // Config is what a ServiceProvider needs.
 type Config struct {
-	// EntityID is our name, ACSURL where responses are sent.
-	EntityID, ACSURL string
+	// EntityID is our name, ACSURL where responses are sent, SLOURL where
+	// logout requests and the responses to ours are.
+	EntityID, ACSURL, SLOURL string
 	// Key is what NewKey returned.
 	Key []byte
 	// Metadata is the identity provider's document.
@@ -78,13 +79,16 @@ type idp struct {
 	certificates []*x509.Certificate
 	// endpoint is where requests go, with the binding.
 	endpoint, binding string
+	// logout is where logout requests go, "" for nowhere, answers where
+	// responses to the provider's do.
+	logout, answers, logoutBinding string
 }
 
 // New returns a ServiceProvider, or an error that says what is wrong with its
 // Config.
 func New(c Config) (*ServiceProvider, error) {
-	if c.EntityID == "" || c.ACSURL == "" || c.Now == nil {
-		return nil, errors.New("saml: Config needs EntityID, ACSURL, Key, Metadata and Now")
+	if c.EntityID == "" || c.ACSURL == "" || c.SLOURL == "" || c.Now == nil {
+		return nil, errors.New("saml: Config needs EntityID, ACSURL, SLOURL, Key, Metadata and Now")
 	}
 	sp := &ServiceProvider{Config: c}
 	var err error
@@ -191,11 +195,32 @@ func readMetadata(document []byte) (idp, error) {
 			p.endpoint, p.binding = e.Location, e.Binding
 		}
 	}
-	u, err := url.Parse(p.endpoint)
-	if p.endpoint == "" || err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
+	if !isAddress(p.endpoint) {
 		return p, errors.New("the provider's metadata names no address to sign in at (SingleSignOnService with HTTP-Redirect or HTTP-POST)")
 	}
-	return p, nil
+	return p, p.readLogout(d.SingleLogoutServices)
+}
+
+// isAddress says whether a browser can be sent there.
+func isAddress(s string) bool {
+	u, err := url.Parse(s)
+	return s != "" && err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil
+}
+
+// readLogout takes the address to sign out at; a provider need not have one.
+func (p *idp) readLogout(services []saml.Endpoint) error {
+	for _, e := range services {
+		if (e.Binding == redirectBinding || e.Binding == postBinding) && p.logoutBinding != redirectBinding {
+			p.logout, p.answers, p.logoutBinding = e.Location, e.ResponseLocation, e.Binding
+		}
+	}
+	if p.answers == "" {
+		p.answers = p.logout
+	}
+	if p.logout != "" && (!isAddress(p.logout) || !isAddress(p.answers)) {
+		return errors.New("the provider's metadata names a bad address to sign out at (SingleLogoutService)")
+	}
+	return nil
 }
 
 func withoutSpace(s string) string {
@@ -226,6 +251,9 @@ func (sp *ServiceProvider) Metadata() ([]byte, error) {
 						}},
 					},
 				},
+				SingleLogoutServices: []saml.Endpoint{
+					{Binding: redirectBinding, Location: sp.SLOURL}, {Binding: postBinding, Location: sp.SLOURL},
+				},
 				NameIDFormats: []saml.NameIDFormat{saml.PersistentNameIDFormat, saml.EmailAddressNameIDFormat, saml.UnspecifiedNameIDFormat},
 			},
 			AuthnRequestsSigned: &yes, WantAssertionsSigned: &yes,
@@ -239,12 +267,13 @@ func (sp *ServiceProvider) Metadata() ([]byte, error) {
 	return append([]byte(xml.Header), text...), nil
 }
 
-// Request is a signed authentication request on its way through the browser.
+// Request is a signed message on its way to the provider through the browser.
 type Request struct {
 	// URL is where the browser goes: with a GET where Message is "", and else
-	// by posting Message as SAMLRequest.
-	URL     string
-	Message string
+	// by posting Message as the field Name.
+	URL, Message string
+	// Name is SAMLRequest or SAMLResponse.
+	Name string
 }
 
 // Request asks the identity provider to sign somebody in (SAML Core 2.0
@@ -259,20 +288,31 @@ func (sp *ServiceProvider) Request(id, relayState string, force bool) (Request, 
 	if force {
 		r.ForceAuthn = &force
 	}
-	if sp.idp.binding == redirectBinding {
-		return sp.redirect(&r, relayState)
+	return sp.send(r.Element(), asRequest, relayState, sp.idp.endpoint, sp.idp.binding)
+}
+
+// Names of the parameters that carry messages.
+const (
+	asRequest  = "SAMLRequest"
+	asResponse = "SAMLResponse"
+)
+
+// send signs a message, whose first child is the issuer, for a binding.
+func (sp *ServiceProvider) send(message *etree.Element, name, relayState, to, binding string) (Request, error) {
+	if binding == redirectBinding {
+		return sp.redirect(message, name, relayState, to)
 	}
 	signing, err := dsig.NewSigningContext(sp.key, [][]byte{sp.certificate.Raw})
 	if err != nil {
-		return Request{}, fmt.Errorf("saml: sign the request: %w", err)
+		return Request{}, fmt.Errorf("saml: sign the message: %w", err)
 	}
 	signing.Canonicalizer = dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList("")
 	if err := signing.SetSignatureMethod(dsig.RSASHA256SignatureMethod); err != nil {
-		return Request{}, fmt.Errorf("saml: sign the request: %w", err)
+		return Request{}, fmt.Errorf("saml: sign the message: %w", err)
 	}
-	signed, err := signing.SignEnveloped(r.Element())
+	signed, err := signing.SignEnveloped(message)
 	if err != nil {
-		return Request{}, fmt.Errorf("saml: sign the request: %w", err)
+		return Request{}, fmt.Errorf("saml: sign the message: %w", err)
 	}
 	// The schema wants the signature right after the issuer.
 	last := len(signed.Child) - 1
@@ -283,18 +323,18 @@ func (sp *ServiceProvider) Request(id, relayState string, force bool) (Request, 
 	doc.SetRoot(signed)
 	text, err := doc.WriteToBytes()
 	if err != nil {
-		return Request{}, fmt.Errorf("saml: write the request: %w", err)
+		return Request{}, fmt.Errorf("saml: write the message: %w", err)
 	}
-	return Request{URL: sp.idp.endpoint, Message: base64.StdEncoding.EncodeToString(text)}, nil
+	return Request{URL: to, Name: name, Message: base64.StdEncoding.EncodeToString(text)}, nil
 }
 
-// redirect puts a request into the query (SAML Bindings 2.0 §3.4.4.1).
-func (sp *ServiceProvider) redirect(r *saml.AuthnRequest, relayState string) (Request, error) {
+// redirect puts a message into the query (SAML Bindings 2.0 §3.4.4.1).
+func (sp *ServiceProvider) redirect(message *etree.Element, name, relayState, to string) (Request, error) {
 	doc := etree.NewDocument()
-	doc.SetRoot(r.Element())
+	doc.SetRoot(message)
 	text, err := doc.WriteToBytes()
 	if err != nil {
-		return Request{}, fmt.Errorf("saml: write the request: %w", err)
+		return Request{}, fmt.Errorf("saml: write the message: %w", err)
 	}
 	var packed bytes.Buffer
 	w, err := flate.NewWriter(&packed, flate.BestCompression)
@@ -303,18 +343,22 @@ func (sp *ServiceProvider) redirect(r *saml.AuthnRequest, relayState string) (Re
 		err = errors.Join(err, w.Close())
 	}
 	if err != nil {
-		return Request{}, fmt.Errorf("saml: pack the request: %w", err)
+		return Request{}, fmt.Errorf("saml: pack the message: %w", err)
 	}
-	// The order is that of the signature.
-	query := "SAMLRequest=" + url.QueryEscape(base64.StdEncoding.EncodeToString(packed.Bytes())) +
-		"&RelayState=" + url.QueryEscape(relayState) + "&SigAlg=" + url.QueryEscape(dsig.RSASHA256SignatureMethod)
+	// The order is that of the signature; a RelayState that there is none of
+	// is left out of both.
+	query := name + "=" + url.QueryEscape(base64.StdEncoding.EncodeToString(packed.Bytes()))
+	if relayState != "" {
+		query += "&RelayState=" + url.QueryEscape(relayState)
+	}
+	query += "&SigAlg=" + url.QueryEscape(dsig.RSASHA256SignatureMethod)
 	sum := crypto.SHA256.New()
 	sum.Write([]byte(query))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, sp.key, crypto.SHA256, sum.Sum(nil))
 	if err != nil {
-		return Request{}, fmt.Errorf("saml: sign the request: %w", err)
+		return Request{}, fmt.Errorf("saml: sign the message: %w", err)
 	}
-	u, err := url.Parse(sp.idp.endpoint)
+	u, err := url.Parse(to)
 	if err != nil {
 		return Request{}, fmt.Errorf("saml: address of the provider: %w", err)
 	}
@@ -323,5 +367,5 @@ func (sp *ServiceProvider) redirect(r *saml.AuthnRequest, relayState string) (Re
 		query = u.RawQuery + "&" + query
 	}
 	u.RawQuery = query
-	return Request{URL: u.String()}, nil
+	return Request{URL: u.String(), Name: name}, nil
 }

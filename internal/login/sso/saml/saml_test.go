@@ -38,6 +38,7 @@ const (
 	idpSSO    = "https://idp.example/sso"
 	entityID  = "https://oriel.example/login/sso/corp/metadata"
 	acsURL    = "https://oriel.example/login/sso/corp/acs"
+	sloURL    = "https://oriel.example/login/sso/corp/slo"
 	requestID = "_request"
 )
 
@@ -104,7 +105,7 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) provider(document string) *saml.ServiceProvider {
 	w.Helper()
-	sp, err := saml.New(saml.Config{EntityID: entityID, ACSURL: acsURL, Key: spKey(), Metadata: []byte(document), Now: func() time.Time { return now }})
+	sp, err := saml.New(saml.Config{EntityID: entityID, ACSURL: acsURL, SLOURL: sloURL, Key: spKey(), Metadata: []byte(document), Now: func() time.Time { return now }})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -236,6 +237,11 @@ func certificate(t testing.TB, der []byte) *x509.Certificate {
 	return c
 }
 
+func certificates(t testing.TB, der []byte) []*x509.Certificate {
+	t.Helper()
+	return []*x509.Certificate{certificate(t, der)}
+}
+
 func (w *world) read(message string) (saml.Assertion, error) {
 	return w.sp.Read(base64.StdEncoding.EncodeToString([]byte(message)), requestID)
 }
@@ -253,7 +259,7 @@ func (w *world) refuses(message, words string) {
 func TestReadsWhatIsSigned(t *testing.T) {
 	w := newWorld(t)
 	want := saml.Assertion{
-		ID: "_assertion", Expires: now.Add(6 * time.Minute), NameID: "ada-1", NameIDFormat: "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent",
+		ID: "_assertion", Expires: now.Add(6 * time.Minute), Name: saml.NameID{Value: "ada-1", Format: "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"},
 		SessionIndex: "s1", AuthnInstant: now.Add(-time.Hour), Class: "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
 		Attributes: map[string][]string{"urn:oid:0.9.2342.19200300.100.1.3": {"ada@example.com"}, "mail": {"ada@example.com"}, "groups": {"eng", "leads"}},
 	}
@@ -403,8 +409,8 @@ func TestSAML_CommentInjection(t *testing.T) {
 	w.refuses(response(strings.Replace(good, "example.com.evil", "example.com<?x y?>.evil", 1)), "instruction")
 	// A section of character data is text like any other.
 	a, err := w.read(response(strings.Replace(good, "example.com.evil", "example.com<![CDATA[.]]>evil", 1)))
-	if err != nil || a.NameID != "owner@example.com.evil.example" {
-		t.Errorf("%q, %v", a.NameID, err)
+	if err != nil || a.Name.Value != "owner@example.com.evil.example" {
+		t.Errorf("%q, %v", a.Name.Value, err)
 	}
 }
 
@@ -457,7 +463,7 @@ func TestSAML_XMLSignatureWrapping(t *testing.T) {
 	} {
 		a, err := w.read(message)
 		if err == nil {
-			t.Errorf("%s: accepted as %q", name, a.NameID)
+			t.Errorf("%s: accepted as %q", name, a.Name.Value)
 		}
 	}
 }
@@ -639,7 +645,7 @@ func FuzzRead(f *testing.F) {
 		from = min(from, uint16(len(m)))
 		rest := m[from:]
 		a, err := w.read(m[:from] + put + rest[min(int(cut), len(rest)):])
-		if err == nil && (a.NameID != "ada-1" || a.ID != "_assertion" || fmt.Sprint(a.Attributes["groups"]) != "[eng leads]") {
+		if err == nil && (a.Name.Value != "ada-1" || a.ID != "_assertion" || fmt.Sprint(a.Attributes["groups"]) != "[eng leads]") {
 			t.Errorf("%+v", a)
 		}
 	})
