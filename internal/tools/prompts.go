@@ -54,7 +54,8 @@ func newPrompts() []*Prompt {
 4. list_errors in the bad window: what is new against the time before.
 5. find_log_patterns in the bad window for the services concerned: new and gone patterns, also below error.
 6. compare in the bad window: which field values and patterns set it apart (version, host, region, route).
-7. get_log_context at the first bad record: what happened right before it. With a trace_id, also of="trace".
+7. get_log_context at the first bad record: what happened right before it. With a trace_id, get_trace.
+8. If you may see traces: get_service_health and get_service_map of the service, then search_traces with status="error". If you may see metrics: query_metrics for saturation.
 `,
 		},
 		{
@@ -66,6 +67,19 @@ func newPrompts() []*Prompt {
 2. aggregate_logs with severity="error+", step="auto": since when, steady or in bursts.
 3. For each group that matters, at most three: compare with bad="the group's words in quotes" to see what its records have in common, then search_logs with limit=3 for whole rows.
 4. get_log_context at the first record of the most important group: what came right before.
+`,
+		},
+		{
+			Name: "explain_latency", Title: "Explain latency", Permission: org.SpansRead,
+			Description: "Why something is slow: since when, where the time goes, and what the slow ones have in common.",
+			Arguments:   []PromptArgument{serviceArgument, sinceArgument},
+			steps: `Find out what is slow{{service}}{{since}}, and why.
+1. get_service_health, if the service is known; else aggregate_spans with where=["kind=2"], group_by="service", aggregate=["p95","count"], and then of the slowest.
+2. aggregate_spans of the service with aggregate="p95", step="auto": since when. Fix the window before and the slow one.
+3. aggregate_spans in the slow window with group_by="operation", then by version, host, region or route: which are slow, and which were not before.
+4. search_traces in the slow window with sort="slow", limit=5; get_trace of two or three: where self-time and the critical path are, repeats that are many small queries, waiting before a call begins. get_trace of a fast one of the same operation for comparison.
+5. get_service_map of the service: whether what it calls is slow, or it itself. If it is another service, go on there with step 2.
+6. If you may see logs and metrics: get_trace shows the records of a trace; query_metrics for saturation (CPU, memory, connections, queue lengths) in the same window.
 `,
 		},
 		{

@@ -10,7 +10,7 @@ import (
 
 func TestPrompts(t *testing.T) {
 	b := newBench(t)
-	c := b.caller("logs:read")
+	c := b.caller("logs:read traces:read")
 	for _, p := range b.set.Prompts() {
 		args := map[string]string{"service": `check"out`, "since": "now-1h"}
 		for _, a := range p.Arguments {
@@ -30,7 +30,7 @@ func TestPrompts(t *testing.T) {
 		for _, step := range strings.Split(p.steps, "\n")[1:] {
 			_, step, _ = strings.Cut(step, ". ")
 			name, _, _ := strings.Cut(step, " ")
-			if name = strings.Trim(name, ":"); strings.Contains(name, "_") {
+			if name = strings.Trim(name, ":,;"); strings.Contains(name, "_") {
 				if _, ok := b.set.Lookup(name); !ok {
 					t.Errorf("%s names the tool %s", p.Name, name)
 				}

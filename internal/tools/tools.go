@@ -62,7 +62,7 @@ func NewSet(c Config) (*Set, error) {
 	}
 	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now), prompts: newPrompts(), resources: newResources(), sizes: usualSizes()}
 	for _, t := range []*Tool{
-		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newListMetrics(), newQueryMetrics(), newQueryHelp(),
+		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newSearchTraces(), newGetTrace(), newAggregateSpans(), newGetServiceHealth(), newGetServiceMap(), newListMetrics(), newQueryMetrics(), newQueryHelp(),
 	} {
 		t.set = s
 		t.InputSchema = schema(t.params)

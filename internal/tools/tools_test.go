@@ -178,7 +178,7 @@ func golden(t *testing.T, name, text string) {
 }
 
 // requiredArguments are values for arguments that have to be there.
-var requiredArguments = map[string]string{"field": "region", "time": "now", "query": "up"}
+var requiredArguments = map[string]string{"field": "region", "time": "now", "query": "up", "trace_id": "0af7651916cd43dd8448eb211c80319c", "service": "checkout"}
 
 func TestDefinitions(t *testing.T) {
 	b := newBench(t)
@@ -210,10 +210,10 @@ func TestDefinitions(t *testing.T) {
 		}
 		args, err := json.Marshal(all)
 		b.Must(err)
-		if res := b.call(b.caller("logs:read metrics:read"), tool.Name, string(args)); res.IsError {
+		if res := b.call(b.caller("logs:read metrics:read traces:read"), tool.Name, string(args)); res.IsError {
 			t.Errorf("%s refuses its own arguments: %s", tool.Name, res.Text)
 		}
-		if res := b.call(b.caller("logs:read metrics:read"), tool.Name, `{"tenant":1}`); !res.IsError || !strings.Contains(res.Text, `no argument "tenant"`) {
+		if res := b.call(b.caller("logs:read metrics:read traces:read"), tool.Name, `{"tenant":1}`); !res.IsError || !strings.Contains(res.Text, `no argument "tenant"`) {
 			t.Errorf("%s takes an unknown argument: %s", tool.Name, res.Text)
 		}
 	}

@@ -1,0 +1,384 @@
+package tools
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+const (
+	// maxTraceSpans of one trace are read.
+	maxTraceSpans = 10_000
+	// maxTraceLines bounds max_spans.
+	maxTraceLines     = 500
+	defaultTraceLines = 60
+	// maxTraceLogs records of a trace are shown.
+	maxTraceLogs = 20
+	// maxTraceErrors failed spans are shown with what they say.
+	maxTraceErrors = 5
+	// minTracePrefix is how much of an id is enough to look for it.
+	minTracePrefix = 8
+	// logSlack is how far around a trace its records are looked for.
+	logSlack = time.Minute
+)
+
+func newGetTrace() *Tool {
+	return &Tool{
+		Name: "get_trace", Title: "Trace",
+		Description: "Shows a trace as a tree: offset, duration, self-time, status; * is the critical path; siblings alike are one line. Then self-time by service, what failed spans say, and log records of the trace.",
+		Permission:  org.SpansRead,
+		params: []param{
+			must(textParam("trace_id", "or its first 8 or more digits")), textParam("focus_span", "span id: shown in full, with the way to it"),
+			numberParam("max_spans", "most lines of the tree", 1, maxTraceLines, defaultTraceLines),
+			{name: "with_logs", kind: "boolean", text: "default true"},
+			tokensParam,
+		},
+		ReadOnly: true, Idempotent: true,
+		handle: getTrace,
+	}
+}
+
+var hexPattern = regexp.MustCompile(`^[0-9a-f]+$`)
+
+// traceReaches are how far back a trace is looked for, step by step; the last
+// is as far as anything goes.
+var traceReaches = []time.Duration{26 * time.Hour, 100 * 365 * 24 * time.Hour}
+
+func getTrace(ctx context.Context, c *call) (Result, error) {
+	id, err := c.args.text("trace_id")
+	if err != nil {
+		return Result{}, err
+	}
+	id = strings.ToLower(strings.ReplaceAll(id, "-", ""))
+	if len(id) < minTracePrefix || len(id) > 32 || !hexPattern.MatchString(id) {
+		return Result{}, problemf("trace_id is %s; it must be 32 hexadecimal digits, or the first %d or more of them. search_traces finds traces.", quoteArgument(id), minTracePrefix)
+	}
+	focus, err := c.args.text("focus_span")
+	if err != nil {
+		return Result{}, err
+	}
+	most, err := c.args.number("max_spans", 1, maxTraceLines, defaultTraceLines)
+	if err != nil {
+		return Result{}, err
+	}
+	withLogs := true
+	if text, _ := c.args.text("with_logs"); text != "" {
+		if withLogs, err = c.args.flag("with_logs"); err != nil {
+			return Result{}, err
+		}
+	}
+	if len(id) < 32 {
+		if id, err = c.wholeTraceID(ctx, id); err != nil {
+			return Result{}, err
+		}
+	}
+	rows, more, err := c.traceRows(ctx, id)
+	if err != nil {
+		return Result{}, err
+	}
+	if len(rows) == 0 {
+		return Result{Text: fmt.Sprintf("get_trace · team %s · matched 0\n# There is no trace %s that you can see: it may be older than the retention or than your roles let you look back, "+
+			"or outside of your data scope. search_traces finds traces.\n", c.caller.Team().Slug, id)}, nil
+	}
+	t := newTrace(spansOf(rows))
+	w := window{start: time.Unix(0, t.start).UTC(), end: time.Unix(0, t.end).UTC()}
+	c.link("/explore/trace/"+id, window{start: w.start.Add(-logSlack), end: w.end.Add(logSlack)})
+	a := &answer{call: c, kind: "span", unit: "rows", cellBytes: 160}
+	a.fact("trace %s", id)
+	a.fact("%s", exact(w.start))
+	a.fact("%s", shortNanos(float64(t.end-t.start)))
+	a.fact("%s", count(len(t.spans), "span", "spans"))
+	if n := t.failed(); n > 0 {
+		a.fact("%d failed", n)
+	}
+	focus = strings.ToLower(focus)
+	if focus != "" && !slices.ContainsFunc(t.spans, func(s *traceSpan) bool { return s.id == focus }) {
+		a.note("There is no span %s in this trace that you can see.", quoteArgument(focus))
+		focus = ""
+	}
+	a.sections = append(a.sections, t.tree(most, focus), t.byService())
+	details, err := c.spanDetails(ctx, id, t, focus)
+	if err != nil {
+		return Result{}, err
+	}
+	a.sections = append(a.sections, details...)
+	if withLogs {
+		if err := c.addTraceLogs(ctx, a, id, w); err != nil {
+			return Result{}, err
+		}
+	}
+	if more {
+		a.note("The trace has more than %d spans; the rest is not read.", maxTraceSpans)
+	}
+	if t.orphans > 0 {
+		a.note("%s a parent that is missing or that you may not see; they stand at the top, marked ?.", count(t.orphans, "span names", "spans name"))
+	}
+	if t.skewed > 0 {
+		a.note("%s outside of the time of the parent: the clocks of their hosts differ, or nobody waits for them.", count(t.skewed, "span lies", "spans lie"))
+	}
+	return a.render(), nil
+}
+
+// wholeTraceID finds the one trace whose id begins so.
+func (c *call) wholeTraceID(ctx context.Context, prefix string) (string, error) {
+	for _, reach := range traceReaches {
+		res, err := c.querySpans(ctx, "looking for the trace", telemetry.SpanQuery{
+			Text:  fmt.Sprintf("%s:=%s* | stats by (%s) count(_time) as n | sort by (n desc) limit 4", telemetry.FieldTraceID, strconv.Quote(prefix), telemetry.FieldTraceID),
+			Start: c.traceStart(reach), End: c.now.Add(logSlack), Limit: 4,
+		})
+		if err != nil {
+			return "", err
+		}
+		var ids []string
+		for _, r := range res.Rows {
+			ids = append(ids, r.Get(telemetry.FieldTraceID))
+		}
+		switch {
+		case len(ids) == 1:
+			return ids[0], nil
+		case len(ids) > 1:
+			return "", problemf("Several traces begin with %s: %s. Give more digits.", prefix, names(ids))
+		}
+	}
+	return "", problemf("There is no trace that begins with %s that you can see. search_traces finds traces.", prefix)
+}
+
+func (c *call) traceStart(reach time.Duration) time.Time {
+	if start := c.now.Add(-reach); start.After(time.Unix(0, 0)) {
+		return start
+	}
+	return time.Unix(1, 0)
+}
+
+// treeFields are what a tree needs of each span.
+var treeFields = []string{
+	telemetry.FieldSpanID, telemetry.FieldParentSpanID, telemetry.FieldSpanName, telemetry.FieldSpanKind, telemetry.FieldStartTime, telemetry.FieldEndTime,
+	telemetry.FieldStatusCode, telemetry.FieldStatusMessage, telemetry.FieldSpanService,
+}
+
+// traceRows returns the spans of a trace, as far as a tree needs them.
+func (c *call) traceRows(ctx context.Context, id string) (rows []telemetry.LogRow, more bool, err error) {
+	for _, reach := range traceReaches {
+		start := c.traceStart(reach)
+		res, err := c.querySpans(ctx, "reading the trace", telemetry.SpanQuery{
+			Text:  FieldIs(telemetry.FieldTraceID, id) + " | fields _time, " + quoteAll(treeFields),
+			Start: start, End: c.now.Add(logSlack), Limit: maxTraceSpans,
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		rows, more = res.Rows, res.More
+		cut := slices.ContainsFunc(rows, func(r telemetry.LogRow) bool { return r.Time.Before(start.Add(time.Hour)) })
+		if len(rows) > 0 && !cut {
+			break
+		}
+	}
+	return rows, more, nil
+}
+
+func spansOf(rows []telemetry.LogRow) []*traceSpan {
+	spans := make([]*traceSpan, len(rows))
+	for i, r := range rows {
+		spans[i] = &traceSpan{
+			id: r.Get(telemetry.FieldSpanID), parent: r.Get(telemetry.FieldParentSpanID), service: r.Get(telemetry.FieldSpanService), name: r.Get(telemetry.FieldSpanName),
+			message: r.Get(telemetry.FieldStatusMessage), kind: telemetry.SpanKind(integer(r.Get(telemetry.FieldSpanKind))),
+			status: telemetry.SpanStatus(integer(r.Get(telemetry.FieldStatusCode))), start: integer(r.Get(telemetry.FieldStartTime)), end: integer(r.Get(telemetry.FieldEndTime)),
+		}
+	}
+	return spans
+}
+
+func (t *trace) failed() (n int) {
+	for _, s := range t.spans {
+		if s.failed() {
+			n++
+		}
+	}
+	return n
+}
+
+var kindNames = map[telemetry.SpanKind]string{telemetry.KindServer: "server", telemetry.KindClient: "client", telemetry.KindProducer: "producer", telemetry.KindConsumer: "consumer"}
+
+// tree writes the lines of a trace as a table.
+func (t *trace) tree(most int, focus string) section {
+	s := section{columns: []string{"offset", "duration", "self", "status", "span_id", "tree: service · operation (kind)"}, fixed: -1}
+	for _, l := range t.lines(most, focus) {
+		indent := strings.Repeat("  ", min(l.depth, 40))
+		if len(l.left) > 0 {
+			s.rows = append(s.rows, []string{"", "", "", "", "", indent + fmt.Sprintf("… %s more, the longest %s: %s", count(spansIn(l.left), "span", "spans"), shortNanos(float64(longest(l.left).duration())), longest(l.left).name)})
+			continue
+		}
+		sp := l.span
+		mark := ""
+		if sp.critical {
+			mark = "* "
+		}
+		if sp.orphan {
+			mark += "? "
+		}
+		text := indent + mark + sp.service + " · " + sp.name
+		if kind := kindNames[sp.kind]; kind != "" {
+			text += " (" + kind + ")"
+		}
+		status := ""
+		if sp.failed() {
+			status = "error"
+		}
+		if len(l.alike) == 0 {
+			s.rows = append(s.rows, []string{shortNanos(float64(sp.start - t.start)), shortNanos(float64(sp.duration())), shortNanos(float64(sp.self)), status, sp.id, text})
+			continue
+		}
+		all := append([]*traceSpan{sp}, l.alike...)
+		least, sum, self := all[0].duration(), time.Duration(0), time.Duration(0)
+		for _, one := range all {
+			least, sum, self = min(least, one.duration()), sum+one.duration(), self+one.self
+		}
+		text = indent + mark + fmt.Sprintf("%d × %s · %s, %s to %s each", len(all), sp.service, sp.name, shortNanos(float64(least)), shortNanos(float64(longest(all).duration())))
+		if below := spansIn(all) - len(all); below > 0 {
+			text += fmt.Sprintf(", with %s below", count(below, "span", "spans"))
+		}
+		s.rows = append(s.rows, []string{shortNanos(float64(sp.start - t.start)), "Σ " + shortNanos(float64(sum)), "Σ " + shortNanos(float64(self)), status, sp.id, text})
+	}
+	return s
+}
+
+func spansIn(list []*traceSpan) (n int) {
+	for _, s := range list {
+		n += 1 + s.below
+	}
+	return n
+}
+
+func longest(list []*traceSpan) *traceSpan {
+	return slices.MaxFunc(list, func(a, b *traceSpan) int { return cmp.Compare(a.duration(), b.duration()) })
+}
+
+// byService adds up where the time went.
+func (t *trace) byService() section {
+	type sums struct {
+		spans, errors int
+		self          time.Duration
+	}
+	all, total := make(map[string]*sums), time.Duration(0)
+	for _, s := range t.spans {
+		one := all[s.service]
+		if one == nil {
+			one = new(sums)
+			all[s.service] = one
+		}
+		one.spans++
+		one.self += s.self
+		total += s.self
+		if s.failed() {
+			one.errors++
+		}
+	}
+	order := slices.SortedFunc(maps.Keys(all), func(a, b string) int {
+		return cmp.Or(cmp.Compare(all[b].self, all[a].self), strings.Compare(a, b))
+	})
+	s := section{title: "self-time by service:", columns: []string{"service", "self", "share_%", "spans", "errors"}, fixed: -1}
+	for _, name := range order {
+		one := all[name]
+		s.rows = append(s.rows, []string{name, shortNanos(float64(one.self)), percent(int64(one.self), int64(total)), strconv.Itoa(one.spans), strconv.Itoa(one.errors)})
+	}
+	return s
+}
+
+// spanDetails are the fields of the focused span, and what failed ones say.
+func (c *call) spanDetails(ctx context.Context, id string, t *trace, focus string) ([]section, error) {
+	var wanted []string
+	if focus != "" {
+		wanted = append(wanted, focus)
+	}
+	// The deepest failures tell most: those above often only pass them on.
+	for i := len(t.spans) - 1; i >= 0 && len(wanted) < maxTraceErrors; i-- {
+		if s := t.spans[i]; s.failed() && s.id != focus {
+			wanted = append(wanted, s.id)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	in := make([]string, len(wanted))
+	for i, w := range wanted {
+		in[i] = strconv.Quote(w)
+	}
+	res, err := c.querySpans(ctx, "reading spans", telemetry.SpanQuery{
+		Text:  fmt.Sprintf("%s %s:in(%s)", FieldIs(telemetry.FieldTraceID, id), telemetry.FieldSpanID, strings.Join(in, ", ")),
+		Start: time.Unix(0, t.start).Add(-logSlack), End: time.Unix(0, t.end).Add(logSlack), Limit: len(wanted),
+	})
+	if err != nil {
+		return nil, err
+	}
+	errorsSaid := section{title: "failed spans:", columns: []string{"span_id", "service · operation", "status_message", "exception", "attributes"}, fixed: 2}
+	var out []section
+	for _, r := range res.Rows {
+		if r.Get(telemetry.FieldSpanID) == focus {
+			s := section{title: "the span " + focus + ":", columns: []string{"field", "value"}, fixed: -1}
+			for _, f := range r.Fields {
+				s.rows = append(s.rows, []string{f.Name, f.Value})
+			}
+			out = append(out, s)
+			continue
+		}
+		var exception, attributes []string
+		for _, f := range r.Fields {
+			if name, ok := strings.CutPrefix(f.Name, telemetry.EventAttributePrefix+"exception."); ok && strings.HasPrefix(name, "type") {
+				exception = append([]string{f.Value}, exception...)
+			} else if ok && strings.HasPrefix(name, "message") {
+				exception = append(exception, f.Value)
+			}
+			if name, ok := strings.CutPrefix(f.Name, telemetry.SpanAttributePrefix); ok {
+				attributes = append(attributes, pair(name, f.Value, 60, nil))
+			}
+		}
+		errorsSaid.rows = append(errorsSaid.rows, []string{
+			r.Get(telemetry.FieldSpanID), r.Get(telemetry.FieldSpanService) + " · " + r.Get(telemetry.FieldSpanName), r.Get(telemetry.FieldStatusMessage),
+			strings.Join(exception, ": "), strings.Join(attributes, "; "),
+		})
+	}
+	if len(errorsSaid.rows) > 0 {
+		out = append(out, errorsSaid)
+	}
+	return out, nil
+}
+
+// addTraceLogs adds the log records of the trace, for those who may see logs.
+func (c *call) addTraceLogs(ctx context.Context, a *answer, id string, w window) error {
+	if !c.caller.May(org.LogsRead) {
+		a.note("Log records of the trace are left out: %s.", whyWithheld(c.caller, org.LogsRead))
+		return nil
+	}
+	res, err := c.queryLogs(ctx, "reading records of the trace", telemetry.LogQuery{
+		Text:  FieldIs(telemetry.FieldTraceID, id) + " | fields _time, " + quoteAll([]string{telemetry.FieldSeverity, telemetry.FieldService, telemetry.FieldSpanID, telemetry.FieldMessage}),
+		Start: w.start.Add(-logSlack), End: w.end.Add(logSlack), Limit: maxTraceLogs + 1,
+	}, searchBytes)
+	if err != nil {
+		return err
+	}
+	rows := res.Rows
+	if len(rows) > maxTraceLogs {
+		rows = rows[:maxTraceLogs]
+		a.note("The trace has more log records: search_logs with query=%q shows them all.", FieldIs(telemetry.FieldTraceID, id))
+	}
+	slices.Reverse(rows)
+	s := section{title: "log records of the trace:", columns: []string{"offset", "severity", "service", "span_id", "message"}, fixed: 1}
+	for _, r := range rows {
+		s.rows = append(s.rows, []string{
+			shortNanos(float64(r.Time.Sub(w.start))), r.Get(telemetry.FieldSeverity), r.Get(telemetry.FieldService), r.Get(telemetry.FieldSpanID), r.Get(telemetry.FieldMessage),
+		})
+	}
+	if len(s.rows) > 0 {
+		a.sections = append(a.sections, s)
+	}
+	return nil
+}

@@ -1,0 +1,348 @@
+package tools
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/orielhq/oriel/internal/audit"
+	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry"
+)
+
+// Self-times against counting instants one by one.
+func TestSelfTime(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		spans := []*traceSpan{{id: "0", start: 0, end: 100}}
+		for i := 1; i <= 1+r.IntN(12); i++ {
+			parent := spans[r.IntN(len(spans))]
+			start := parent.start - 5 + r.Int64N(max(1, parent.end-parent.start+5))
+			spans = append(spans, &traceSpan{id: strconv.Itoa(i), parent: parent.id, start: start, end: start + r.Int64N(60)})
+		}
+		tr := newTrace(slices.Clone(spans))
+		for _, s := range tr.spans {
+			want := 0
+			for at := s.start; at < s.end; at++ {
+				if !slices.ContainsFunc(spans, func(c *traceSpan) bool { return c.parent == s.id && c.start <= at && at < c.end }) {
+					want++
+				}
+			}
+			if int(s.self) != want {
+				t.Fatalf("span %s of %+v: self %d, want %d", s.id, spans, s.self, want)
+			}
+		}
+	}
+}
+
+func TestCriticalPath(t *testing.T) {
+	ms := int64(time.Millisecond)
+	tr := newTrace([]*traceSpan{
+		{id: "root", start: 0, end: 100 * ms},
+		{id: "auth", parent: "root", start: 0, end: 20 * ms},
+		{id: "fast", parent: "root", start: 25 * ms, end: 40 * ms},
+		{id: "slow", parent: "root", start: 25 * ms, end: 90 * ms},
+		{id: "db", parent: "slow", start: 30 * ms, end: 80 * ms},
+		{id: "cache", parent: "slow", start: 30 * ms, end: 32 * ms},
+		{id: "after", parent: "root", start: 99 * ms, end: 500 * ms, kind: telemetry.KindConsumer},
+	})
+	var critical []string
+	for _, s := range tr.spans {
+		if s.critical {
+			critical = append(critical, s.id)
+		}
+	}
+	if got := strings.Join(critical, " "); got != "root auth slow db" {
+		t.Errorf("critical: %s", got)
+	}
+}
+
+func TestOddTraces(t *testing.T) {
+	for name, c := range map[string]struct {
+		spans                []*traceSpan
+		roots, orphans, skew int
+	}{
+		"no spans":         {},
+		"a circle":         {[]*traceSpan{{id: "a", parent: "b"}, {id: "b", parent: "a"}}, 2, 2, 0},
+		"its own parent":   {[]*traceSpan{{id: "a", parent: "a"}}, 1, 1, 0},
+		"no parent there":  {[]*traceSpan{{id: "a", parent: "x"}, {id: "b", parent: "a"}}, 1, 1, 0},
+		"the same twice":   {[]*traceSpan{{id: "a"}, {id: "a"}}, 1, 0, 0},
+		"before its begin": {[]*traceSpan{{id: "a", start: 1e9, end: 2e9}, {id: "b", parent: "a", start: 5e8, end: 1.5e9}}, 1, 0, 1},
+	} {
+		tr := newTrace(c.spans)
+		if len(tr.roots) != c.roots || tr.orphans != c.orphans || tr.skewed != c.skew {
+			t.Errorf("%s: %d roots, %d orphans, %d skewed", name, len(tr.roots), tr.orphans, tr.skewed)
+		}
+		tr.lines(10, "")
+	}
+	var deep []*traceSpan
+	for i := range 5000 {
+		deep = append(deep, &traceSpan{id: strconv.Itoa(i), parent: strconv.Itoa(i - 1), start: int64(i), end: 10_000})
+	}
+	if tr := newTrace(deep); len(tr.roots) < 2 {
+		t.Error("a chain of 5,000 spans is one tree")
+	}
+}
+
+// A generatedCall is one of the generated shop, as the test knows it.
+type generatedCall struct {
+	at       time.Time
+	duration time.Duration
+	failed   bool
+	route    string
+}
+
+// generateCalls writes an hour of traces: gateway → checkout → a database, each
+// with a known duration; and returns the answers of checkout.
+func (e *engineBench) generateCalls(n int) []generatedCall {
+	e.TB.Helper()
+	r := rand.New(rand.NewPCG(3, 4))
+	var calls []generatedCall
+	var batch []telemetry.SpanRecord
+	for i := range n {
+		trace, end := fmt.Sprintf("%032x", r.Uint64()), e.Now().Add(-time.Duration(1+r.IntN(3500))*time.Second)
+		id := func(k int) string { return fmt.Sprintf("%012x%04x", i, k) }
+		g := generatedCall{at: end, duration: time.Duration(1+r.IntN(400)) * time.Millisecond, failed: r.IntN(10) == 0, route: []string{"/pay", "/cart", "/items"}[r.IntN(3)]}
+		status := telemetry.StatusUnset
+		if g.failed {
+			status = telemetry.StatusError
+		}
+		start := end.Add(-g.duration)
+		batch = append(batch,
+			telemetry.SpanRecord{TraceID: trace, SpanID: id(1), Name: "GET " + g.route, Kind: telemetry.KindServer, Start: start.Add(-2 * time.Millisecond), End: end.Add(2 * time.Millisecond), Resource: kv("service.name", "gateway")},
+			telemetry.SpanRecord{TraceID: trace, SpanID: id(2), ParentSpanID: id(1), Name: "call checkout", Kind: telemetry.KindClient, Start: start.Add(-time.Millisecond), End: end.Add(time.Millisecond), Resource: kv("service.name", "gateway"), Status: status},
+			telemetry.SpanRecord{TraceID: trace, SpanID: id(3), ParentSpanID: id(2), Name: g.route, Kind: telemetry.KindServer, Start: start, End: end, Resource: kv("service.name", "checkout", "host.name", "h1"), Attributes: kv("http.route", g.route), Status: status},
+			telemetry.SpanRecord{TraceID: trace, SpanID: id(4), ParentSpanID: id(3), Name: "SELECT", Kind: telemetry.KindClient, Start: start, End: start.Add(g.duration / 2), Resource: kv("service.name", "checkout"), Attributes: kv("db.system.name", "postgresql")},
+		)
+		calls = append(calls, g)
+	}
+	e.writeSpans(e.Shop, batch...)
+	return calls
+}
+
+// answerColumn returns the cells of an answer's first table below a title.
+func answerColumn(t *testing.T, text, title string, key int) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	at := -1
+	for line := range strings.Lines(text) {
+		cells := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		switch {
+		case at < 0:
+			at = slices.Index(cells, title)
+		case at < len(cells):
+			out[cells[key]] = cells[at]
+		default:
+			return out
+		}
+	}
+	if at < 0 {
+		t.Errorf("no column %s in\n%s", title, text)
+	}
+	return out
+}
+
+// What the tools compute, against the same computed here.
+func TestSpansComputedApart(t *testing.T) {
+	e := newEngineBench(t)
+	calls := e.generateCalls(1200)
+	who := e.caller("traces:read")
+	byRoute := make(map[string][]generatedCall)
+	for _, c := range calls {
+		byRoute[c.route] = append(byRoute[c.route], c)
+	}
+	res := e.call(who, "aggregate_spans", `{"service":"checkout","where":["http.route~.*"],"group_by":"http.route","aggregate":["count","errors","error_rate","p95","max"],"start":"now-2h"}`)
+	for _, title := range []string{"count", "errors", "error_%", "p95", "max"} {
+		got := answerColumn(t, res.Text, title, 0)
+		for route, list := range byRoute {
+			durations, failed := make([]float64, len(list)), 0
+			for i, c := range list {
+				durations[i] = float64(c.duration)
+				if c.failed {
+					failed++
+				}
+			}
+			slices.Sort(durations)
+			switch title {
+			case "count":
+				wantText(t, route+" count", got[route], strconv.Itoa(len(list)))
+			case "errors":
+				wantText(t, route+" errors", got[route], strconv.Itoa(failed))
+			case "error_%":
+				wantText(t, route+" error rate", got[route], decimals(100*float64(failed)/float64(len(list))))
+			case "max":
+				wantText(t, route+" max", got[route], shortNanos(durations[len(durations)-1]))
+			case "p95":
+				d, err := time.ParseDuration(got[route])
+				if want := durations[int(0.95*float64(len(durations)))]; err != nil || math.Abs(float64(d)-want) > 0.02*want {
+					t.Errorf("%s: p95 %s, want about %s", route, got[route], shortNanos(want))
+				}
+			}
+		}
+	}
+
+	failed := 0
+	for _, c := range calls {
+		if c.failed {
+			failed++
+		}
+	}
+	res = e.call(who, "get_service_map", `{"start":"now-2h"}`)
+	for _, want := range []string{
+		fmt.Sprintf("calls=%d", len(calls)), "gateway\tcheckout\tcall\t" + percent(int64(failed), int64(len(calls))) + "\t", "checkout\tpostgresql (external)\tdatabase\t0\t",
+	} {
+		if !strings.Contains(res.Text, want) {
+			t.Errorf("the map has no %q:\n%s", want, res.Text)
+		}
+	}
+
+	slowest := slices.MaxFunc(calls, func(a, b generatedCall) int { return int(a.duration - b.duration) })
+	res = e.call(who, "search_traces", `{"limit":1,"start":"now-2h"}`)
+	if want := shortNanos(float64(slowest.duration + 4*time.Millisecond)); !strings.Contains(res.Text, "\t"+want+"\t") {
+		t.Errorf("the slowest trace takes %s:\n%s", want, res.Text)
+	}
+	for args, most := range map[string]func(generatedCall) bool{
+		`{"service":"checkout","where":["http.route=/pay"],"aggregate":"count","start":"now-2h"}`:                   func(c generatedCall) bool { return c.route == "/pay" },
+		`{"service":"checkout","where":["http.route!=/pay"],"status":"error","aggregate":"count","start":"now-2h"}`: func(c generatedCall) bool { return c.route != "/pay" && c.failed },
+		`{"service":"checkout","where":["http.route~/(pay|cart)"],"min_duration":"200ms","max_duration":"300ms","start":"now-2h"}`: func(c generatedCall) bool {
+			return c.route != "/items" && c.duration >= 200*time.Millisecond && c.duration <= 300*time.Millisecond
+		},
+	} {
+		n := 0
+		for _, c := range calls {
+			if most(c) {
+				n++
+			}
+		}
+		// Spans of the database have no route, so that only != finds them too.
+		args = strings.Replace(args, `"where":[`, `"where":["kind=2",`, 1)
+		if res := e.call(who, "aggregate_spans", args); !strings.Contains(res.Text, fmt.Sprintf("matched %d ·", n)) && !strings.Contains(res.Text, fmt.Sprintf("matched %d\n", n)) {
+			t.Errorf("%s: want %d:\n%s", args, n, res.Text)
+		}
+	}
+}
+
+func wantText(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// shopTrace is a trace of a shop in trouble.
+func (e *engineBench) shopTrace() string {
+	at := e.Now().Add(-10 * time.Minute)
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	span := func(id, parent, service, name string, kind telemetry.SpanKind, from, to int, attributes ...string) telemetry.SpanRecord {
+		return telemetry.SpanRecord{
+			TraceID: trace, SpanID: id, ParentSpanID: parent, Name: name, Kind: kind, Start: at.Add(time.Duration(from) * time.Millisecond), End: at.Add(time.Duration(to) * time.Millisecond),
+			Resource: kv("service.name", service, "deployment.environment.name", "prod"), Attributes: kv(attributes...),
+		}
+	}
+	list := []telemetry.SpanRecord{
+		span("00000000000000a1", "", "gateway", "POST /orders", telemetry.KindServer, 0, 900),
+		span("00000000000000a2", "00000000000000a1", "gateway", "POST", telemetry.KindClient, 5, 890, "server.address", "checkout"),
+		span("00000000000000b1", "00000000000000a2", "checkout", "POST /orders", telemetry.KindServer, 10, 880, "http.route", "/orders"),
+		span("00000000000000b2", "00000000000000b1", "checkout", "charge", telemetry.KindClient, 700, 870),
+		span("00000000000000c1", "00000000000000b2", "payments", "charge", telemetry.KindServer, 705, 860),
+		span("00000000000000d1", "00000000000000ff", "audit", "write", telemetry.KindConsumer, 950, 960),
+	}
+	for i := range 14 {
+		list = append(list, span(fmt.Sprintf("00000000000001%02x", i), "00000000000000b1", "checkout", "SELECT item", telemetry.KindClient, 20+i*48, 20+i*48+30+i, "db.system.name", "postgresql"))
+	}
+	list[4].Status, list[4].StatusMessage = telemetry.StatusError, "card refused"
+	list[4].Events = []telemetry.SpanEvent{{Time: at, Name: "exception", Attributes: kv("exception.type", "Declined", "exception.message", "limit reached", "exception.stacktrace", "at main")}}
+	e.writeSpans(e.Shop, list...)
+	e.write(e.Shop, telemetry.LogRecord{Time: at.Add(800 * time.Millisecond), Severity: "ERROR", Message: "card of order 7 refused", TraceID: trace, SpanID: "00000000000000c1", Resource: kv("service.name", "payments")})
+	return trace
+}
+
+func TestSpanAnswers(t *testing.T) {
+	e := newEngineBench(t)
+	trace := e.shopTrace()
+	who := e.caller("traces:read logs:read")
+	for name, call := range map[string][2]string{
+		"get_trace":          {"get_trace", `{"trace_id":"` + trace + `"}`},
+		"get_trace_focus":    {"get_trace", `{"trace_id":"0af76519","focus_span":"0000000000000105","max_spans":4,"with_logs":false}`},
+		"search_traces":      {"search_traces", `{"service":"checkout","min_duration":"100ms"}`},
+		"search_traces_none": {"search_traces", `{"service":"chekout"}`},
+		"aggregate_spans":    {"aggregate_spans", `{"group_by":["service","operation"]}`},
+		"aggregate_spans_db": {"aggregate_spans", `{"where":["db.system.name=postgresql"],"aggregate":["count","sum","p50"]}`},
+		"get_service_health": {"get_service_health", `{"service":"payments"}`},
+		"get_service_map":    {"get_service_map", `{}`},
+		"get_service_map_of": {"get_service_map", `{"service":"payments","depth":1}`},
+	} {
+		t.Run(name, func(t *testing.T) { e.golden(t, name, e.call(who, call[0], call[1])) })
+	}
+	// Who may not see logs is not shown those of the trace.
+	res := e.call(e.caller("traces:read"), "get_trace", `{"trace_id":"`+trace+`"}`)
+	if strings.Contains(res.Text, "order 7") || !strings.Contains(res.Text, "logs:read") {
+		t.Errorf("without logs:\n%s", res.Text)
+	}
+	// Who sees only one service is told nothing about the others.
+	_, err := e.Directory.SetRole(t.Context(), "shop", "payer", []org.Permission{org.SpansRead}, "service.name = payments", audit.System())
+	e.Must(err)
+	e.SetRoles("payer")
+	payer := e.caller("traces:read")
+	for _, args := range []string{`{"trace_id":"` + trace + `"}`, `{"trace_id":"0af76519"}`} {
+		if res := e.call(payer, "get_trace", args); strings.Contains(res.Text, "checkout") || !strings.Contains(res.Text, "1 span") || !strings.Contains(res.Text, "parent that is missing or that you may not see") {
+			t.Errorf("one service:\n%s", res.Text)
+		}
+	}
+}
+
+func TestBadSpanArguments(t *testing.T) {
+	b := newBench(t)
+	who := b.caller("traces:read")
+	for _, c := range []struct{ tool, args, want string }{
+		{"get_trace", `{}`, "needs trace_id"},
+		{"get_trace", `{"trace_id":"abc"}`, "32 hexadecimal digits"},
+		{"get_trace", `{"trace_id":"zzzzzzzzzzzz"}`, "32 hexadecimal digits"},
+		{"search_traces", `{"min_duration":"fast"}`, "250ms"},
+		{"search_traces", `{"where":["http.route"]}`, "no condition"},
+		{"search_traces", `{"where":["took>abc"]}`, "no number"},
+		{"search_traces", `{"query":"* | stats count()"}`, "aggregate_spans"},
+		{"search_traces", `{"query":"name:("}`, "cannot be run"},
+		{"search_traces", `{"status":"bad"}`, "one of error, ok, unset"},
+		{"aggregate_spans", `{"aggregate":"p42"}`, "p50"},
+		{"aggregate_spans", `{"group_by":"_time"}`, "not a field of spans"},
+		{"aggregate_spans", `{"step":"1s","start":"now-1d"}`, "longer step"},
+		{"get_service_health", `{}`, "needs service"},
+		{"get_service_map", `{"depth":9}`, "depth"},
+	} {
+		if res := b.call(who, c.tool, c.args); !res.IsError || !strings.Contains(res.Text, c.want) {
+			t.Errorf("%s %s: %q, want %q", c.tool, c.args, res.Text, c.want)
+		}
+	}
+}
+
+// A trace of as many spans as are read is answered within its tokens.
+func TestLargeTrace(t *testing.T) {
+	var rows []*traceSpan
+	r := rand.New(rand.NewPCG(5, 6))
+	rows = append(rows, &traceSpan{id: "0", start: 0, end: 1e12, service: "s", name: "root"})
+	for i := 1; i < maxTraceSpans; i++ {
+		p := rows[max(0, i-1-r.IntN(min(i, 40)))]
+		start := p.start + r.Int64N(max(1, p.end-p.start))
+		rows = append(rows, &traceSpan{id: strconv.Itoa(i), parent: p.id, service: fmt.Sprint("s", r.IntN(30)), name: fmt.Sprint("op", r.IntN(200)), start: start, end: min(p.end, start+r.Int64N(1e9))})
+	}
+	tr := newTrace(rows)
+	lines := tr.lines(60, "9000")
+	shown := 0
+	for _, l := range lines {
+		if l.span != nil {
+			shown++
+		}
+	}
+	if shown != 60 {
+		t.Errorf("%d lines of spans", shown)
+	}
+	if !slices.ContainsFunc(lines, func(l traceLine) bool { return l.span != nil && l.span.id == "9000" }) && len(tr.wayTo("9000")) <= 60 {
+		t.Error("the focused span is not shown")
+	}
+}
