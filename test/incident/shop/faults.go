@@ -94,7 +94,7 @@ func clock(from time.Time, minutes int) string {
 		}
 		p += from.Add(time.Duration(i) * time.Minute).Format("15:04")
 	}
-	return `\b(` + p + `):`
+	return `T(` + p + `):`
 }
 
 func (s *Set) truth() Truth {
@@ -164,7 +164,7 @@ func (s *Set) truth() Truth {
 			"Customers get no mail.",
 			"The consumer of the queue mail stands still since its group was rebalanced; there are no errors.",
 			Fact{"service", `\bnotifications\b`},
-			Fact{"gone", `(?i)gone[^\n]*mail <\*> sent|mail <\*> sent[^\n]*gone`},
+			Fact{"gone", `(?s)gone:.*mail order-confirmation for order <\*> sent`},
 			Fact{"rebalance", `consumer group mail-senders rebalanc`},
 		),
 		with(all("clock_skew", "the clock of "+skewedHost+" is behind", skewFrom, 0, "inventory"),
