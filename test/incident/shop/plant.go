@@ -40,7 +40,7 @@ type scene struct {
 func (p *plant) minute(i int) *Minute {
 	m := &Minute{Index: i, Start: p.set.at(i)}
 	s := &scene{plant: p, Minute: m, rng: p.set.random(i)}
-	for _, at := range sites {
+	for _, at := range s.set.sites() {
 		for range s.many(at) {
 			s.customer(at)
 		}
@@ -143,7 +143,7 @@ func (s *scene) distractors() {
 
 // routine writes what happens by the clock: starts and jobs.
 func (s *scene) routine() {
-	for _, at := range sites {
+	for _, at := range s.set.sites() {
 		for i, svc := range services {
 			r := s.instances.get(i, at, s.Index)
 			if before := versionAt(svc, at, s.Index-1); before != r.Version {
@@ -160,7 +160,7 @@ func (s *scene) routine() {
 // chatter writes records that say little, as most do.
 func (s *scene) chatter() {
 	for range s.set.Chatter {
-		at := sites[s.rng.IntN(len(sites))]
+		at := sites[s.rng.IntN(len(s.set.sites()))]
 		r := s.instances.get(s.rng.IntN(len(services)), at, s.Index)
 		switch s.rng.IntN(5) {
 		case 0:
@@ -243,7 +243,7 @@ func (s *scene) metrics() {
 		}
 	}
 	s.waiting += mails
-	for _, at := range sites {
+	for _, at := range s.set.sites() {
 		for i, svc := range services {
 			r := s.instances.get(i, at, s.Index)
 			memory := svc.memory * (1 << 20) * (0.97 + 0.06*s.rng.Float64())

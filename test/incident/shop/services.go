@@ -42,6 +42,14 @@ var sites = []site{
 	{OtherTeam, Production, Europe},
 }
 
+// sites are where the set's instances run.
+func (s *Set) sites() []site {
+	if s.Alone {
+		return sites[:len(sites)-1]
+	}
+	return sites
+}
+
 // versionAt is the version of a service that runs in a minute. Staging had
 // everything an hour before.
 func versionAt(svc service, at site, minute int) string {

@@ -24,6 +24,8 @@ type Config struct {
 	// Chatter is how many log records without a trace are written a minute
 	// besides: health checks, caches, pools.
 	Chatter int
+	// Alone leaves the second team out.
+	Alone bool
 	// Minutes is how long the set lasts; the faults are where they are, and
 	// a set of other than DefaultMinutes repeats or lacks some.
 	Minutes int
