@@ -135,7 +135,16 @@ func prepare(o options) (*load, error) {
 
 // ingested is how long it took until every request was answered, and until
 // everything could be found.
-type ingested struct{ acknowledged, searchable time.Duration }
+type ingested struct {
+	acknowledged, searchable time.Duration
+	// cpu is the processor time of the server and its engines.
+	cpu [3]time.Duration
+}
+
+// each is the processor time of one record, in all three processes.
+func (i ingested) each(l *load) time.Duration {
+	return (i.cpu[0] + i.cpu[1] + i.cpu[2]) / time.Duration(l.logs+l.spans)
+}
 
 func (i ingested) rate(l *load) float64 { return float64(l.logs+l.spans) / i.searchable.Seconds() }
 
@@ -153,7 +162,7 @@ func (s *subject) ingest(ctx context.Context, o options, l *load) (ingested, err
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	requests := make(chan otlp)
-	began := time.Now()
+	before, began := processorTime(s.pid), time.Now()
 	var wg sync.WaitGroup
 	for range o.senders {
 		wg.Go(func() {
@@ -201,6 +210,10 @@ func (s *subject) ingest(ctx context.Context, o options, l *load) (ingested, err
 		}
 	}
 	took.searchable = time.Since(began)
+	took.cpu = processorTime(s.pid)
+	for i := range took.cpu {
+		took.cpu[i] -= before[i]
+	}
 	return took, nil
 }
 

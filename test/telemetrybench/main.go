@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -95,6 +96,7 @@ func run(ctx context.Context, o options) (err error) {
 	load.requests = nil // they are memory of the same machine
 	say("acknowledged after %s, searchable after %s: %.0f records/s; memory at most %d MiB",
 		taken.acknowledged.Round(time.Millisecond), taken.searchable.Round(time.Millisecond), taken.rate(load), peak.sum>>20)
+	say("processor time: %s a record; server %s, log engine %s, span engine %s", taken.each(load), taken.cpu[0], taken.cpu[1], taken.cpu[2])
 	if o.profile != "" {
 		return nil
 	}
@@ -111,6 +113,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	return replace(o.update, table)
 }
+
+// targetRate is how many records a second are to be taken in.
+const targetRate = 100_000
 
 // The table stands between these lines.
 const (
@@ -146,6 +151,9 @@ func report(o options, l *load, t ingested, results []result, peak, asking memor
 	line("|---|---|---|")
 	line("| records taken in, until all can be found | %.0f records/s (%d log records, %d spans, %s) | ≥ 100,000 |", t.rate(l), l.logs, l.spans, t.searchable.Round(100*time.Millisecond))
 	line("| until all were acknowledged, which is on disk | %s | |", t.acknowledged.Round(100*time.Millisecond))
+	line("| processor time of a record: server + log engine + span engine | %.1f µs (%s, %s, %s in all) | < %.0f µs for the rate on %d cores |",
+		float64(t.each(l).Nanoseconds())/1000, t.cpu[0].Round(100*time.Millisecond), t.cpu[1].Round(100*time.Millisecond), t.cpu[2].Round(100*time.Millisecond),
+		float64(runtime.NumCPU())*1e6/targetRate, runtime.NumCPU())
 	line("| memory while taking in: server + log engine + span engine, at most | %d MiB (each at most %d, %d, %d) | < 2 GiB |", peak.sum>>20, peak.each[0]>>20, peak.each[1]>>20, peak.each[2]>>20)
 	line("| the same while asking | %d MiB (%d, %d, %d) | < 2 GiB |", asking.sum>>20, asking.each[0]>>20, asking.each[1]>>20, asking.each[2]>>20)
 	line("")

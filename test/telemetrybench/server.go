@@ -177,6 +177,24 @@ type memory struct {
 	each [3]int64
 }
 
+// processorTime is what the server and its engines have used so far.
+func processorTime(pid int) (out [3]time.Duration) {
+	for i, p := range append([]int{pid}, children(pid)...) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
+		if err != nil || i >= len(out) {
+			continue
+		}
+		// After the name, which may hold spaces: state is field 3, utime and
+		// stime are 14 and 15, in hundredths of a second.
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		out[i] = time.Duration(user+system) * 10 * time.Millisecond
+	}
+	return out
+}
+
 type watcher struct {
 	end  chan struct{}
 	done chan memory
