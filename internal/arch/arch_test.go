@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 
 	// Words: they know nobody.
 	"internal/audit":      {},
+	"internal/chart":      {},
 	"internal/oauth/spec": {},
 	"internal/quiet":      {},
 	"internal/telemetry":  {},
@@ -32,7 +33,7 @@ var mayImport = map[string][]string{
 	"internal/org":    {"internal/audit", "internal/telemetry"},
 	"internal/grant":  {"internal/audit", "internal/oauth/spec", "internal/org"},
 	"internal/access": {"internal/grant", "internal/oauth/spec", "internal/org", "internal/telemetry"},
-	"internal/tools":  {"internal/access", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant", "internal/tools/patterns"},
+	"internal/tools":  {"internal/access", "internal/chart", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant", "internal/tools/patterns"},
 
 	"internal/tools/patterns": {},
 

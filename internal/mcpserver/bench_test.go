@@ -45,7 +45,14 @@ func newEndpoint(tb testing.TB, logs telemetry.Logs) (*granttest.Fixture, *acces
 	done := make(chan struct{})
 	go func() { defer close(done); gate.Run(ctx) }()
 	tb.Cleanup(func() { stop(); <-done })
-	set, err := tools.NewSet(tools.Config{Logs: logs, Spans: noSpans{}, Metrics: &prom.Store{}, CheckLogs: victoria.Guard, CursorKey: make([]byte, 32), Now: f.Now})
+	metrics, err := prom.Open(prom.Config{Dir: tb.TempDir(), Retention: victoria.DefaultRetention, Logger: log, Now: f.Now})
+	f.Must(err)
+	tb.Cleanup(func() {
+		if err := metrics.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	set, err := tools.NewSet(tools.Config{Logs: logs, Spans: noSpans{}, Metrics: metrics, CheckLogs: victoria.Guard, CheckMetrics: prom.Check, CursorKey: make([]byte, 32), Now: f.Now})
 	f.Must(err)
 	public, err := spec.ParsePublicURL(granttest.Issuer, false)
 	f.Must(err)

@@ -11,7 +11,7 @@ const (
 	// definitionTokens is what tools/list costs an assistant before its first
 	// word, in bytes / 4, for a person who may call every tool. A larger
 	// number is a decision: write it down here.
-	definitionTokens = 3090
+	definitionTokens = 3800
 	// maxDefinitionTokens is the budget that no decision exceeds.
 	maxDefinitionTokens = 9000
 )

@@ -46,7 +46,10 @@ func TestPromptsResourcesAndCompletions(t *testing.T) {
 		{"resources/read", `{"uri":"oriel://help/logsql"}`, `LogsQL: a filter`},
 		{"resources/read", `{"uri":"oriel://logs/fields/a%2Fb"}`, `list_field_values · team shop`},
 		{"resources/read", `{"uri":"oriel://logs/nothing"}`, `"error"`},
+		{"resources/read", `{"uri":"oriel://help/promql"}`, `PromQL: expressions`},
+		{"resources/read", `{"uri":"oriel://metrics/up"}`, `list_metrics · team shop`},
 		{"completion/complete", `{"ref":{"type":"ref/prompt","name":"explain_errors"},"argument":{"name":"service","value":"c"}}`, `"values":[]`},
+		{"completion/complete", `{"ref":{"type":"ref/resource","uri":"oriel://metrics/{metric}"},"argument":{"name":"metric","value":"c"}}`, `"values":[]`},
 	} {
 		if answer := ask(t, mux, token, tt.method, tt.params); !strings.Contains(answer, tt.want) {
 			t.Errorf("%s %s: %s\nwant %s", tt.method, tt.params, answer, tt.want)
@@ -57,9 +60,9 @@ func TestPromptsResourcesAndCompletions(t *testing.T) {
 // A person whose roles do not let them read logs sees none of it.
 func TestPromptsAndResourcesNeedPermission(t *testing.T) {
 	f, _, _, mux := newEndpoint(t, emptyLogs{})
-	_, err := f.Directory.SetRole(t.Context(), "shop", "metrics-only", []org.Permission{org.MetricsRead}, "", audit.System())
+	_, err := f.Directory.SetRole(t.Context(), "shop", "alerts-only", []org.Permission{org.AlertsRead}, "", audit.System())
 	f.Must(err)
-	f.SetRoles("metrics-only")
+	f.SetRoles("alerts-only")
 	token := string(f.Connect("c").Access)
 	for _, tt := range []struct{ method, params, want string }{
 		{"tools/list", `{}`, `"name":"whoami"`},
@@ -67,8 +70,10 @@ func TestPromptsAndResourcesNeedPermission(t *testing.T) {
 		{"resources/list", `{}`, `"resources":[]`},
 		{"resources/templates/list", `{}`, `"resourceTemplates":[]`},
 		{"prompts/get", `{"name":"explain_errors"}`, `explain_errors was refused: it needs the permission logs:Read`},
-		{"resources/read", `{"uri":"oriel://help/logsql"}`, `query_help was refused: it needs the permission logs:Read`},
+		{"resources/read", `{"uri":"oriel://help/logsql"}`, `query_help for logsql was refused: it needs the permission logs:Read`},
 		{"resources/read", `{"uri":"oriel://logs/services"}`, `was refused`},
+		{"resources/read", `{"uri":"oriel://help/promql"}`, `query_help for promql was refused: it needs the permission metrics:Read`},
+		{"resources/read", `{"uri":"oriel://metrics"}`, `was refused`},
 		{"completion/complete", `{"ref":{"type":"ref/prompt","name":"explain_errors"},"argument":{"name":"service","value":""}}`, `"values":[]`},
 	} {
 		answer := ask(t, mux, token, tt.method, tt.params)

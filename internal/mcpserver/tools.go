@@ -56,7 +56,11 @@ func (s *Server) handler(t *tools.Tool) mcp.ToolHandler {
 		if err != nil {
 			return nil, s.fault(ctx, c, "tool", t.Name, err)
 		}
-		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: res.Text}}, IsError: res.IsError}, nil
+		content := []mcp.Content{&mcp.TextContent{Text: res.Text}}
+		if res.Image != nil {
+			content = append(content, &mcp.ImageContent{Data: res.Image, MIMEType: "image/png"})
+		}
+		return &mcp.CallToolResult{Content: content, IsError: res.IsError}, nil
 	}
 }
 

@@ -36,6 +36,7 @@ import (
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/scim"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/telemetry/prom"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 	"github.com/orielhq/oriel/internal/tools"
 	"github.com/orielhq/oriel/internal/web"
@@ -262,7 +263,7 @@ func (s *Server) mount() error {
 	}
 	set, err := tools.NewSet(tools.Config{
 		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
-		CheckLogs: victoria.Guard, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+		CheckLogs: victoria.Guard, CheckMetrics: prom.Check, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -80,9 +82,77 @@ type MetricInfo struct {
 	Name string
 	// Type is counter, gauge, histogram, summary, … or unknown.
 	Type string
-	// Unit is as the sender wrote it, "" where it said none.
+	// Unit is as the sender wrote it, "" where it said none. Unit and Help are
+	// also "" where the view's filter hides a series of the metric: the words
+	// may be of its sender.
 	Unit string
 	Help string
+	// Series is how many of the selected series the metric has, those of a
+	// histogram's buckets, count and sum together.
+	Series int
+	// Labels are the names of those series' labels, sorted, without
+	// MetricName.
+	Labels []string
+}
+
+// A MetricExpression is what a PromQL expression is made of.
+type MetricExpression struct {
+	// Query is the canonical spelling.
+	Query string
+	// Type is vector, scalar, matrix or string.
+	Type string
+	// Selectors are in the order of the text.
+	Selectors []MetricSelector
+	// Grouping are the labels that aggregations keep or drop.
+	Grouping []string
+	// Compares says that a comparison may leave series out.
+	Compares bool
+	// Joins says that an operator has series on both sides.
+	Joins bool
+}
+
+// A MetricSelector selects series in an expression.
+type MetricSelector struct {
+	// Name is the metric's, "" where it is not given by equality.
+	Name string
+	// Matchers are the conditions beside the name.
+	Matchers []MetricMatcher
+	// Range is of a range selector, else 0.
+	Range time.Duration
+	// Reach is how far before the time of evaluation it looks, with the ranges
+	// of subqueries and offsets around it.
+	Reach time.Duration
+	// Within are the functions and aggregations around it, the innermost first.
+	Within []string
+	// DropsLE says that an aggregation drops the label le before
+	// histogram_quantile needs it.
+	DropsLE bool
+}
+
+// A MetricMatcher is a condition on a label. Op is =, !=, =~ or !~.
+type MetricMatcher struct{ Label, Op, Value string }
+
+// String is the matcher as PromQL.
+func (m MetricMatcher) String() string { return promName(m.Label) + m.Op + strconv.Quote(m.Value) }
+
+// String is the selector as PromQL, without its range.
+func (s MetricSelector) String() string {
+	parts := make([]string, 0, len(s.Matchers)+1)
+	if s.Name != "" {
+		parts = append(parts, MetricName+"="+strconv.Quote(s.Name))
+	}
+	for _, m := range s.Matchers {
+		parts = append(parts, m.String())
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// promName quotes a label's name where PromQL needs that.
+func promName(name string) string {
+	if LabelName(name) == name {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // An Exemplar is an example of what a series counted.

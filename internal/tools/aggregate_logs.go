@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/orielhq/oriel/internal/chart"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
 )
@@ -41,7 +42,7 @@ func newAggregateLogs() *Tool {
 		params: append(plainFilterParams[:3:3],
 			listParam("aggregate", "default count; the first one sorts"), textParam("field", "what uniq, sum, … are of, such as http.route"),
 			listParam("group_by", "fields"), textParam("step", "5m, 1h or auto: one value per step"),
-			startParam, endParam, numberParam("limit", "most groups", 1, 500, 20), tokensParam),
+			startParam, endParam, numberParam("limit", "most groups", 1, 500, 20), tokensParam, chartParam, themeParam),
 		ReadOnly: true, Idempotent: true,
 		handle: aggregateLogs,
 	}
@@ -56,6 +57,7 @@ type logAggregation struct {
 	groups     []string
 	step       time.Duration
 	limit      int
+	picture    picture
 }
 
 func aggregateLogs(ctx context.Context, c *call) (Result, error) {
@@ -68,7 +70,11 @@ func aggregateLogs(ctx context.Context, c *call) (Result, error) {
 		return Result{}, err
 	}
 	if total == 0 {
-		return c.nothing(ctx, g.logQuestion, g.query)
+		res, err := c.nothing(ctx, g.logQuestion, g.query)
+		if g.picture.wanted && err == nil {
+			res.Text += "# There is no chart of an empty result.\n"
+		}
+		return res, err
 	}
 	a := &answer{call: c, window: &g.window, kind: "log", unit: "groups", lines: g.describe()}
 	a.fact("matched %d", total)
@@ -126,6 +132,9 @@ func parseLogAggregation(c *call) (g logAggregation, err error) {
 	}
 	slices.Sort(g.groups)
 	g.groups = slices.Compact(g.groups)
+	if g.picture, err = c.picture(); err != nil {
+		return g, err
+	}
 	return g, g.parseStep()
 }
 
@@ -171,6 +180,9 @@ var niceSteps = []time.Duration{
 
 func (g *logAggregation) parseStep() error {
 	text, err := g.call.args.text("step")
+	if text == "" && g.picture.wanted {
+		text = "auto" // a chart is over time
+	}
 	if err != nil || text == "" {
 		return err
 	}
@@ -273,6 +285,7 @@ func (g *logAggregation) overTime(ctx context.Context, a *answer) error {
 		at[r.Time.UnixNano()] = r
 	}
 	s := section{columns: append([]string{"from"}, g.titles()...), fixed: -1}
+	first := curve{name: g.titles()[0]}
 	for t := range g.steps() {
 		r := at[t.UnixNano()]
 		values := g.values(r, g.step)
@@ -284,10 +297,15 @@ func (g *logAggregation) overTime(ctx context.Context, a *answer) error {
 			}
 		}
 		s.rows = append(s.rows, append([]string{t.UTC().Format(time.RFC3339)}, values...))
+		v, err := strconv.ParseFloat(values[0], 64)
+		if err != nil {
+			v = math.NaN()
+		}
+		first.values = append(first.values, v)
 	}
 	a.sections = []section{s}
 	g.notePartial(a)
-	return nil
+	return g.draw(a, []curve{first})
 }
 
 // steps gives the first instant of every step of the window.
@@ -341,6 +359,7 @@ func (g *logAggregation) byGroup(ctx context.Context, a *answer, total int64) er
 		g.notePartial(a)
 	}
 	shown := int64(0)
+	var list []curve
 	for _, r := range rows {
 		row := append(g.groupOf(r), g.values(r, g.window.end.Sub(g.window.start))...)
 		if !counted {
@@ -349,7 +368,9 @@ func (g *logAggregation) byGroup(ctx context.Context, a *answer, total int64) er
 		row = append(row, percent(integer(r.Get("records")), total))
 		shown += integer(r.Get("records"))
 		if g.step > 0 {
-			row = append(row, spark(series[groupKey(g.groupOf(r))])...)
+			values := series[groupKey(g.groupOf(r))]
+			row = append(row, spark(values)...)
+			list = append(list, curve{name: g.groupName(r), values: values, tone: g.tone(r)})
 		}
 		s.rows = append(s.rows, row)
 	}
@@ -361,7 +382,52 @@ func (g *logAggregation) byGroup(ctx context.Context, a *answer, total int64) er
 		}
 		a.note("%s", note)
 	}
-	return nil
+	return g.draw(a, list)
+}
+
+// draw draws the first aggregate: what can be added up as bars on each other.
+func (g *logAggregation) draw(a *answer, list []curve) error {
+	if !g.picture.wanted {
+		return nil
+	}
+	a.noteIf(len(g.aggregates) > 1, "The chart has the first aggregate, %s.", g.titles()[0])
+	c := chart.Chart{Title: g.titles()[0] + " per " + short(g.step), Kind: chart.Lines, Start: g.window.start, End: g.window.end}
+	if len(g.groups) > 0 {
+		c.Title += " by " + strings.Join(g.groups, ", ")
+	}
+	switch {
+	case g.aggregates[0] == "count":
+		c.Kind = chart.StackedBars
+	case g.aggregates[0] == "rate":
+		c.Title = strings.Replace(c.Title, " per "+short(g.step), "", 1)
+	}
+	if g.query != "" {
+		c.Title += ": " + g.query
+	}
+	first := time.Unix(0, g.window.start.UnixNano()/int64(g.step)*int64(g.step)).UTC()
+	if c.Kind == chart.Lines && first.Before(c.Start) {
+		c.Start = first // the first value is of the whole step
+	}
+	return g.picture.draw(a, c, list, first, g.step)
+}
+
+// groupName is what a chart calls a group.
+func (g *logAggregation) groupName(r telemetry.LogRow) string {
+	var parts []string
+	for _, v := range g.groupOf(r) {
+		if v == "" {
+			v = "(none)"
+		}
+		parts = append(parts, v)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (g *logAggregation) tone(r telemetry.LogRow) chart.Tone {
+	if len(g.groups) == 1 && g.groups[0] == telemetry.FieldSeverity {
+		return severityTones[r.Get(telemetry.FieldSeverity)]
+	}
+	return chart.Auto
 }
 
 func (g *logAggregation) groupOf(r telemetry.LogRow) []string {

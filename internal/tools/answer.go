@@ -27,6 +27,8 @@ type answer struct {
 	unit string
 	// cellBytes bounds one cell; 0 is maxCellBytes.
 	cellBytes int
+	// image is a chart of it.
+	image []byte
 }
 
 // A section is a table of text. Cells hold telemetry as it is: rendering makes
@@ -42,6 +44,12 @@ type section struct {
 
 func (a *answer) note(format string, args ...any) {
 	a.notes = append(a.notes, fmt.Sprintf(format, args...))
+}
+
+func (a *answer) noteIf(said bool, format string, args ...any) {
+	if said {
+		a.note(format, args...)
+	}
 }
 
 func (a *answer) fact(format string, args ...any) {
@@ -65,7 +73,7 @@ func (a *answer) render() Result {
 	f := newFence(a.kind)
 	all := a.count()
 	if text := a.compose(all, a.cellBytes, f); len(text) <= most {
-		return Result{Text: text}
+		return Result{Text: text, Image: a.image}
 	}
 	best := ""
 	for _, cellBytes := range []int{a.cellBytes, 200, 80, 30} {
@@ -81,7 +89,7 @@ func (a *answer) render() Result {
 			}
 		}
 		if best != "" {
-			return Result{Text: best}
+			return Result{Text: best, Image: a.image}
 		}
 	}
 	return Result{Text: clip(fmt.Sprintf("%s\n# Nothing fits into max_tokens=%d. Call %s with a larger max_tokens (at most %d).\n",

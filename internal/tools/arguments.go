@@ -149,3 +149,17 @@ func (a arguments) number(name string, least, most, otherwise int) (int, error) 
 }
 
 func quoteArgument(s string) string { return fmt.Sprintf("%q", clip(s, maxQuoted)) }
+
+// flag returns a boolean, false where it is absent.
+func (a arguments) flag(name string) (bool, error) {
+	s, err := a.text(name)
+	switch {
+	case err != nil || s == "":
+		return false, err
+	case strings.EqualFold(s, "true") || s == "1":
+		return true, nil
+	case strings.EqualFold(s, "false") || s == "0":
+		return false, nil
+	}
+	return false, problemf("%s is %s; it must be true or false.", name, quoteArgument(s))
+}

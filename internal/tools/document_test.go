@@ -101,7 +101,7 @@ func document(s *Set) string {
 		line("| `%s` | %s |", r.URI, r.Description)
 	}
 	line("")
-	line("Arguments named `service` and `field`, of prompts and of the template, are completed.")
+	line("Arguments named `service`, `field`, `metric` and `label`, of prompts and of templates, are completed.")
 	return b.String()
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
 	"github.com/orielhq/oriel/internal/access"
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/oauth/spec"
@@ -36,6 +38,7 @@ var leakCalls = map[string][]string{
 	"aggregate_logs": {
 		`{}`, `{"group_by":"mark"}`, `{"group_by":["service.name","owner"],"step":"5m"}`, `{"step":"auto"}`, `{"aggregate":["uniq","min","max"],"field":"mark"}`,
 		`{"aggregate":"max","field":"mark","group_by":"service.name","step":"10m"}`, `{"group_by":"name.TYPO"}`, `{"group_by":"resource_attr:owner"}`, `{"group_by":"card.number"}`, `{"aggregate":"max","field":"card.number"}`, `{"service":"svc-TYPO"}`,
+		`{"group_by":["mark","_msg"],"chart":true}`,
 	},
 	"get_log_context": {
 		`{"time":"TIME"}`, `{"time":"TIME","of":"service","before":200,"after":200}`, `{"time":"TIME","of":"trace"}`, `{"time":"TIME","service":"checkout","before":50}`,
@@ -46,7 +49,21 @@ var leakCalls = map[string][]string{
 	"compare": {
 		`{"bad":"severity:ERROR"}`, `{"start":"now-10m"}`, `{"bad":"mark:*","limit":100}`, `{"bad":"\"TYPO\""}`, `{"bad":"* ) or (*"}`, `{"start":"now-30m","baseline":"previous","limit":100}`,
 	},
-	"query_help": {`{}`, `{"check":"name.TYPO:x"}`, `{"check":"* | stream_context before 5"}`, `{"check":"severity:ERROR mark:x"}`},
+	"list_metrics": {
+		`{}`, `{"limit":1}`, `{"search":"TYPO"}`, `{"service":"svc-TYPO"}`, `{"metric":"m"}`, `{"metric":"m_TYPO"}`, `{"metric":"h_seconds","service":["checkout","svc-TYPO"]}`,
+		`{"type":"counter","start":"now-7d"}`, `{"metric":"{__name__=~\".+\"}"}`, `{"metric":"m\"} or {__name__=~\".+"}`, `{"service":".*"}`, `{"search":"card"}`, `{"metric":"target_info","limit":500}`,
+	},
+	"query_metrics": {
+		`{"query":"m"}`, `{"query":"{__name__=~\".+\"}","series_limit":200,"max_tokens":12000}`, `{"query":"{__name__=~\".+\"}","instant":true,"series_limit":200}`, `{"query":"m_TYPO"}`, `{"query":"m{mark=\"TYPO\"}"}`,
+		`{"query":"m{name_TYPO=\"x\"}"}`, `{"query":"m{team_name=\"a\"}"}`, `{"query":"m{team_name=\"b\"}"}`, `{"query":"sum by (mark, team_name) (m)","points":"all","step":"10m"}`, `{"query":"count by (__name__) ({__name__!=\"\"})","time":"now"}`,
+		`{"query":"m[1h]","instant":true,"points":"all"}`, `{"query":"rate(h_seconds_bucket[10m])","points":"none"}`, `{"query":"n"}`, `{"query":"m offset -10m"}`, `{"query":"m @ end()"}`, `{"query":"label_replace(m, \"x\", \"$1\", \"mark\", \"(.*)\")"}`,
+		`{"query":"m * on () group_left () m"}`, `{"query":"topk(500, m)","instant":true}`, `{"query":"absent(m{mark=\"TYPO\"})"}`, `{"query":"max_over_time(m[30m:1m])"}`, `{"query":"info(m)"}`, `{"query":"m{card_number!=\"\"}"}`,
+		`{"query":"count_values(\"v\", m)"}`, `{"query":"m or {mark!=\"\"}"}`, `{"query":"target_info"}`, `{"query":"hidden"}`, `{"query":"m","start":"now-7d"}`, `{"query":"m","start":"now-3h","end":"now-2h"}`, `{"query":"rat(m)"}`, `{"query":"{__name__=~\".+\"}","chart":true}`, `{"query":"{mark=~\".*TYPO.*\"}"}`,
+	},
+	"query_help": {
+		`{}`, `{"check":"name.TYPO:x"}`, `{"check":"* | stream_context before 5"}`, `{"check":"severity:ERROR mark:x"}`,
+		`{"language":"promql"}`, `{"language":"promql","check":"m_TYPO"}`, `{"language":"promql","check":"m{mark=\"TYPO\"}"}`, `{"language":"promql","check":"rate(m{name_TYPO!=\"\"}[5m])"}`,
+	},
 }
 
 // leakQueries go into the argument query of every tool that has one.
@@ -86,14 +103,26 @@ func leakBench(t *testing.T) (*engineBench, []*owner) {
 			Team: o.team.Slug, Name: "scope-" + o.name, Permissions: []org.Permission{org.LogsRead}, DataScope: "owner = " + o.name, HiddenFields: []string{"card.number"},
 		}, audit.System())
 		e.Must(err)
-		_, err = e.Directory.SetMember(t.Context(), o.team.Slug, "ada@example.com", []string{"scope-" + o.name}, audit.System())
+		// Metrics know resources by some attributes only.
+		_, err = e.Directory.SaveRole(t.Context(), org.RoleText{
+			Team: o.team.Slug, Name: "metrics-" + o.name, Permissions: []org.Permission{org.MetricsRead, org.SpansRead}, DataScope: "team.name = " + o.name, HiddenFields: []string{"card.number"},
+		}, audit.System())
 		e.Must(err)
-		o.caller = e.callerIn(o.team, "logs:read")
+		_, err = e.Directory.SetMember(t.Context(), o.team.Slug, "ada@example.com", []string{"scope-" + o.name, "metrics-" + o.name}, audit.System())
+		e.Must(err)
+		o.caller = e.callerIn(o.team, "logs:read metrics:read traces:read")
 	}
 	for i := range owners[3].rows {
 		for _, o := range owners {
 			if i < o.rows {
 				e.Must(e.client.WriteLogs(t.Context(), o.team.Tenant+e.by, o.records(e.Now(), i)))
+			}
+		}
+	}
+	for i := range 40 {
+		for _, o := range owners {
+			for _, service := range []string{"checkout", "svc-" + o.mark} {
+				e.send(o.team, o.metrics(e.Now().Add(time.Duration(i-40)*time.Minute), i, service))
 			}
 		}
 	}
@@ -135,6 +164,30 @@ func (o *owner) records(now time.Time, i int) []telemetry.LogRecord {
 	return []telemetry.LogRecord{r, own}
 }
 
+// metrics are one time's of a service: metrics that all owners have and one of
+// its own, all of which have the owner's mark wherever a mark can be.
+func (o *owner) metrics(at time.Time, i int, service string) metricSender {
+	s := sendFrom("service.name", service, "host.name", "h1", "team.name", o.name, "res."+o.mark, o.mark)
+	// What a point says of itself puts it into nobody's scope.
+	own := []string{"mark", o.mark, "name." + o.mark, o.mark, "team.name", "a", "team_name", "b", "service.name", "checkout"}
+	s.gauge("m", at, float64(i), own...)
+	s.gauge("m."+o.mark, at, float64(i), own...)
+	s.counter("c", at, float64(i), own...)
+	m := s.metric("n", "", "about "+o.mark)
+	p := m.SetEmptyGauge().DataPoints().AppendEmpty()
+	p.SetTimestamp(pcommon.NewTimestampFromTime(at))
+	put(p.Attributes(), own)
+	h := s.histogram("h", at, []float64{1}, []uint64{uint64(i), uint64(i)}, float64(i), own...)
+	e := h.Exemplars().AppendEmpty()
+	e.SetTimestamp(pcommon.NewTimestampFromTime(at))
+	e.SetDoubleValue(2)
+	e.SetTraceID(pcommon.TraceID{1, byte(i)})
+	e.FilteredAttributes().PutStr("mark", o.mark)
+	s.native("x", at, 0, []uint64{uint64(i)}, float64(i), own...)
+	s.gauge("hidden", at, 1, append(own, "card.number", hiddenMark)...)
+	return s
+}
+
 // hiddenMark is the value of a field that every role of the test hides.
 const hiddenMark = "pghiddenmark"
 
@@ -149,7 +202,8 @@ func checkLeak(t *testing.T, owners []*owner, to *owner, what, text string) {
 			t.Errorf("%s %s/%s: shows %s:\n%s", what, to.team.Slug, to.name, o.mark, text)
 		}
 	}
-	if strings.Contains(text, hiddenMark) || strings.HasPrefix(what, "list_fields") && strings.Contains(text, "\ncard.number\t") {
+	if strings.Contains(text, hiddenMark) || strings.HasPrefix(what, "list_fields") && strings.Contains(text, "\ncard.number\t") ||
+		strings.HasPrefix(what, "list_metrics") && strings.Contains(text, "card_number") {
 		t.Errorf("%s %s/%s: shows what is hidden:\n%s", what, to.team.Slug, to.name, text)
 	}
 	for _, m := range matchedPattern.FindAllStringSubmatch(text, -1) {
@@ -170,7 +224,7 @@ func TestNoForeignMark(t *testing.T) {
 			t.Errorf("%s is not in the leak test: add its calls to leakCalls", tool.Name)
 		}
 		calls = slices.Clone(calls)
-		if hasParam(tool.params, "query") {
+		if hasParam(tool.params, "query") && tool.Permission == org.LogsRead {
 			for _, q := range leakQueries {
 				args := map[string]any{}
 				e.Must(json.Unmarshal([]byte(strings.ReplaceAll(calls[0], "TIME", "now-5m")), &args))
@@ -250,11 +304,11 @@ func TestNoForeignMarkBesideTheTools(t *testing.T) {
 	e, owners := leakBench(t)
 	for _, o := range owners {
 		for _, r := range e.set.Resources() {
-			for _, field := range []string{"mark", "service.name", "name." + owners[0].typo()} {
+			for _, field := range []string{"mark", "m", "service.name", "name." + owners[0].typo(), "m_" + owners[0].typo()} {
 				res, err := e.set.ReadResource(t.Context(), o.caller, r, field)
 				e.Must(err)
 				checkLeak(t, owners, o, r.URI, res.Text)
-				if r.IsTemplate() && field == "mark" && !strings.Contains(res.Text, o.mark) {
+				if r.IsTemplate() && (r.Permission == org.LogsRead && field == "mark" || r.Permission == org.MetricsRead && field == "m") && !strings.Contains(res.Text, o.mark) {
 					t.Errorf("%s shows its reader nothing: %s", r.URI, res.Text)
 				}
 			}
@@ -272,8 +326,8 @@ func TestNoForeignMarkBesideTheTools(t *testing.T) {
 			}
 			checkLeak(t, owners, o, p.Name, res.Text)
 		}
-		for _, argument := range []string{"service", "field", "alert", "since"} {
-			for _, prefix := range []string{"", "svc", "name.", "s", "q", "w", "v", "x"} {
+		for _, argument := range []string{"service", "field", "metric", "label", "alert", "since"} {
+			for _, prefix := range []string{"", "svc", "name.", "name_", "m_", "s", "q", "w", "v", "x"} {
 				values, total, err := e.set.Complete(t.Context(), o.caller, argument, prefix)
 				e.Must(err)
 				checkLeak(t, owners, o, argument, strings.Join(values, "\n"))
@@ -282,6 +336,9 @@ func TestNoForeignMarkBesideTheTools(t *testing.T) {
 				}
 				if argument == "service" && prefix == "svc" && !slices.Equal(values, []string{"svc-" + o.mark}) {
 					t.Errorf("services of %s/%s: %v", o.team.Slug, o.name, values)
+				}
+				if own := map[string]string{"metric": "m_", "label": "name_"}[argument]; own != "" && prefix == own && !slices.Equal(values, []string{own + o.mark}) {
+					t.Errorf("%ss of %s/%s: %v", argument, o.team.Slug, o.name, values)
 				}
 			}
 		}

@@ -146,17 +146,22 @@ type Resource struct {
 	args map[string]any
 }
 
-// fieldVariable stands in the URI of the one resource that is a template.
-const fieldVariable = "{field}"
+// IsTemplate says that URI is a template, which ends in its one variable.
+func (r *Resource) IsTemplate() bool { return strings.HasSuffix(r.URI, "}") }
 
-// IsTemplate says that URI is a template.
-func (r *Resource) IsTemplate() bool { return strings.Contains(r.URI, fieldVariable) }
+// template splits the URI of a template into what stands before its variable
+// and the variable's name, which is the tool's argument too.
+func (r *Resource) template() (before, variable string) {
+	before, variable, _ = strings.Cut(strings.TrimSuffix(r.URI, "}"), "{")
+	return before, variable
+}
 
 func newResources() []*Resource {
 	return []*Resource{
 		{
 			URI: "oriel://help/logsql", Name: "logsql", Title: "LogsQL on one page", Permission: org.LogsRead,
 			Description: "Rules of the query language of logs, with examples over your own fields.", tool: "query_help",
+			args: map[string]any{"language": "logsql"},
 		},
 		{
 			URI: "oriel://logs/services", Name: "services", Title: "Services", Permission: org.LogsRead,
@@ -169,9 +174,24 @@ func newResources() []*Resource {
 			args: map[string]any{"start": "now-1d", "limit": 200, "max_tokens": 8000},
 		},
 		{
-			URI: "oriel://logs/fields/" + fieldVariable, Name: "values", Title: "Values of a field", Permission: org.LogsRead,
+			URI: "oriel://logs/fields/{field}", Name: "values", Title: "Values of a field", Permission: org.LogsRead,
 			Description: "The values of one field of the log records of the last day.", tool: "list_field_values",
 			args: map[string]any{"start": "now-1d", "limit": 200, "max_tokens": 8000},
+		},
+		{
+			URI: "oriel://help/promql", Name: "promql", Title: "PromQL on one page", Permission: org.MetricsRead,
+			Description: "Rules of the query language of metrics, with examples over your own metrics.", tool: "query_help",
+			args: map[string]any{"language": "promql"},
+		},
+		{
+			URI: "oriel://metrics", Name: "metrics", Title: "Metrics", Permission: org.MetricsRead,
+			Description: "The metrics of the last day, with types, units and labels.", tool: "list_metrics",
+			args: map[string]any{"start": "now-1d", "limit": 500, "max_tokens": 12000},
+		},
+		{
+			URI: "oriel://metrics/{metric}", Name: "metric", Title: "A metric", Permission: org.MetricsRead,
+			Description: "The labels of one metric of the last day, with values, and queries for it.", tool: "list_metrics",
+			args: map[string]any{"start": "now-1d", "max_tokens": 8000},
 		},
 	}
 }
@@ -179,13 +199,14 @@ func newResources() []*Resource {
 // Resources returns the resources in the order in which they are listed.
 func (s *Set) Resources() []*Resource { return slices.Clone(s.resources) }
 
-// LookupResource returns the resource that a URI addresses, and the field in
-// it where it is a template's.
-func (s *Set) LookupResource(uri string) (r *Resource, field string, ok bool) {
+// LookupResource returns the resource that a URI addresses, and the value of
+// the variable in it where it is a template's.
+func (s *Set) LookupResource(uri string) (r *Resource, value string, ok bool) {
 	for _, r := range s.resources {
 		if r.IsTemplate() {
-			if f, ok := strings.CutPrefix(uri, strings.TrimSuffix(r.URI, fieldVariable)); ok && f != "" {
-				return r, f, true
+			before, _ := r.template()
+			if v, ok := strings.CutPrefix(uri, before); ok && v != "" {
+				return r, v, true
 			}
 		} else if r.URI == uri {
 			return r, "", true
@@ -195,8 +216,8 @@ func (s *Set) LookupResource(uri string) (r *Resource, field string, ok bool) {
 }
 
 // ReadResource reads a resource for the caller, with the limits of a tool's
-// call. field is as in the URI, not escaped.
-func (s *Set) ReadResource(ctx context.Context, c *access.Caller, r *Resource, field string) (Result, error) {
+// call. value is of a template's variable, not escaped.
+func (s *Set) ReadResource(ctx context.Context, c *access.Caller, r *Resource, value string) (Result, error) {
 	tool, ok := s.Lookup(r.tool)
 	if !ok {
 		return Result{}, fmt.Errorf("read %s: there is no tool %s", r.URI, r.tool)
@@ -206,7 +227,8 @@ func (s *Set) ReadResource(ctx context.Context, c *access.Caller, r *Resource, f
 		args[k] = v
 	}
 	if r.IsTemplate() {
-		args["field"] = field
+		_, variable := r.template()
+		args[variable] = value
 	}
 	raw, err := json.Marshal(args)
 	if err != nil {
@@ -218,24 +240,35 @@ func (s *Set) ReadResource(ctx context.Context, c *access.Caller, r *Resource, f
 // maxCompletions is what MCP allows in one answer.
 const maxCompletions = 100
 
-// Complete returns names that an argument's value may go on with: of services
-// or of fields that the caller can see, those that begin with prefix first,
-// then those that have it in them. For other arguments, and for callers who
-// may not read logs, there are none.
+// completers are the arguments whose values are completed: what their names
+// come from.
+var completers = map[string]struct {
+	tool       string
+	permission org.Permission
+}{
+	"service": {"list_services", org.LogsRead}, "field": {"list_fields", org.LogsRead},
+	"metric": {"list_metrics", org.MetricsRead}, "label": {"list_metrics", org.MetricsRead},
+}
+
+// Complete returns names that an argument's value may go on with: of services,
+// fields, metrics or labels that the caller can see, those that begin with
+// prefix first, then those that have it in them. For other arguments, and for
+// callers who may not read what has the names, there are none.
 func (s *Set) Complete(ctx context.Context, c *access.Caller, argument, prefix string) (values []string, total int, err error) {
-	if !c.May(org.LogsRead) || len(prefix) > maxNameBytes || argument != "service" && argument != "field" {
+	from, ok := completers[argument]
+	if !ok || !c.May(from.permission) || len(prefix) > maxNameBytes {
 		return nil, 0, nil
 	}
-	tool, ok := s.Lookup("list_" + argument + "s")
+	tool, ok := s.Lookup(from.tool)
 	if !ok {
 		return nil, 0, fmt.Errorf("complete: there is no tool for %s", argument)
 	}
 	call := &call{set: s, tool: tool, caller: c, now: s.Now().UTC(), maxTokens: defaultTokens}
 	w := window{start: call.now.Add(-24 * defaultWindow), end: call.now}
-	if err := call.clampToLookBack(&w, org.LogsRead); err != nil {
+	if err := call.clampToLookBack(&w, from.permission); err != nil {
 		return nil, 0, err
 	}
-	all, err := call.completions(ctx, argument, allLogs(w))
+	all, err := call.completions(ctx, argument, w)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -255,7 +288,11 @@ func (s *Set) Complete(ctx context.Context, c *access.Caller, argument, prefix s
 	return all[:min(len(all), maxCompletions)], len(all), nil
 }
 
-func (c *call) completions(ctx context.Context, argument string, q logQuestion) ([]string, error) {
+func (c *call) completions(ctx context.Context, argument string, w window) ([]string, error) {
+	if argument == "metric" || argument == "label" {
+		return c.metricCompletions(ctx, argument, w)
+	}
+	q := allLogs(w)
 	if argument == "service" {
 		list, err := c.logServices(ctx, q)
 		return serviceNames(list), err

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -60,17 +61,19 @@ func TestPrompts(t *testing.T) {
 func TestResources(t *testing.T) {
 	e := newEngineBench(t)
 	e.writeShop()
-	c := e.caller("logs:read")
+	e.sendShop()
+	c := e.caller("logs:read metrics:read")
 	for _, r := range e.set.Resources() {
 		found, _, ok := e.set.LookupResource(r.URI)
 		if !ok || found != r {
 			t.Errorf("%s is not found", r.URI)
 		}
-		res, err := e.set.ReadResource(t.Context(), c, r, "region")
+		value := map[string]string{"metric": "queue_depth"}[r.Name]
+		res, err := e.set.ReadResource(t.Context(), c, r, cmp.Or(value, "region"))
 		e.Must(err)
 		e.golden(t, "resource_"+r.Name, res)
-		if res, err := e.set.ReadResource(t.Context(), e.caller("metrics:read"), r, "region"); err != nil || !res.IsError {
-			t.Errorf("%s without logs:read: %+v %v", r.URI, res, err)
+		if res, err := e.set.ReadResource(t.Context(), e.caller("traces:read"), r, "region"); err != nil || !res.IsError {
+			t.Errorf("%s without its scope: %+v %v", r.URI, res, err)
 		}
 	}
 	if r, field, ok := e.set.LookupResource("oriel://logs/fields/http.route"); !ok || field != "http.route" || !r.IsTemplate() {
@@ -87,7 +90,8 @@ func TestCompletions(t *testing.T) {
 	e := newEngineBench(t)
 	e.writeShop()
 	e.write(e.Shop)
-	c := e.caller("logs:read")
+	e.sendShop()
+	c := e.caller("logs:read metrics:read")
 	for _, tt := range []struct {
 		argument, prefix string
 		want             []string
@@ -97,6 +101,9 @@ func TestCompletions(t *testing.T) {
 		{"service", "ART", []string{"cart"}},
 		{"field", "http", []string{"http.route", "http.response.status_code"}},
 		{"field", "name", []string{"deployment.environment.name", "host.name", "service.name"}},
+		{"metric", "HTTP", []string{"http_duration_seconds", "http_requests_total"}},
+		{"metric", "depth", []string{"queue_depth"}},
+		{"label", "s", []string{"service_instance_id", "service_name", "status", "instance"}},
 		{"alert", "x", nil},
 		{"service", strings.Repeat("x", 300), nil},
 	} {

@@ -14,10 +14,10 @@ import (
 func newQueryHelp() *Tool {
 	return &Tool{
 		Name: "query_help", Title: "Query help",
-		Description: "The rules of the query language on one page, with examples over your own fields; or, with check, whether a query is right: where it is wrong, what to write instead, and whether its fields exist.",
-		Permission:  org.LogsRead,
+		Description: "The rules of the query language on one page, with examples over your own fields or metrics; or, with check, whether a query is right: where it is wrong, what to write instead, and whether its names exist.",
+		// Which permission a call needs depends on the language.
 		params: []param{
-			textParam("check", "a query to check"), textParam("language", "default logsql", "logsql"), tokensParam,
+			textParam("check", "a query to check"), textParam("language", "", "logsql", "promql"), tokensParam,
 		},
 		ReadOnly: true, Idempotent: true,
 		handle: queryHelp,
@@ -53,12 +53,27 @@ NOT  stream_context (use get_log_context), options(...), block_stats, unpack_sys
 const maxCardFields = 40
 
 func queryHelp(ctx context.Context, c *call) (Result, error) {
-	if _, err := c.choice("language", "logsql"); err != nil {
+	otherwise := "logsql"
+	if !c.caller.May(org.LogsRead) && c.caller.May(org.MetricsRead) {
+		otherwise = "promql"
+	}
+	language, err := c.choice("language", otherwise)
+	if err != nil {
 		return Result{}, err
+	}
+	needs := org.LogsRead
+	if language == "promql" {
+		needs = org.MetricsRead
+	}
+	if !c.caller.May(needs) {
+		return Result{}, problemf("query_help for %s was refused: %s.", language, whyWithheld(c.caller, needs))
 	}
 	check, err := c.args.query("check")
 	if err != nil {
 		return Result{}, err
+	}
+	if language == "promql" {
+		return c.promHelp(ctx, check)
 	}
 	if check != "" {
 		return c.checkQuery(ctx, check)

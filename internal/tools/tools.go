@@ -28,7 +28,9 @@ type Config struct {
 	// CheckLogs returns the canonical text of a query for Logs or Spans, and
 	// whether it computes more than a search. Errors: *telemetry.QueryError.
 	CheckLogs func(text string, now time.Time) (canonical string, hasPipes bool, err error)
-	Now       func() time.Time
+	// CheckMetrics describes a query for Metrics. Errors: *telemetry.QueryError.
+	CheckMetrics func(text string) (telemetry.MetricExpression, error)
+	Now          func() time.Time
 	// CursorKey authenticates cursors, at least 32 bytes, the same in all
 	// replicas.
 	CursorKey []byte
@@ -52,12 +54,12 @@ const minCursorKeyBytes = 32
 
 // NewSet returns the tools.
 func NewSet(c Config) (*Set, error) {
-	if c.Logs == nil || c.Spans == nil || c.Metrics == nil || c.CheckLogs == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
-		return nil, errors.New("tools: Config needs Logs, Spans, Metrics, CheckLogs, Now and a CursorKey of 32 bytes")
+	if c.Logs == nil || c.Spans == nil || c.Metrics == nil || c.CheckLogs == nil || c.CheckMetrics == nil || c.Now == nil || len(c.CursorKey) < minCursorKeyBytes {
+		return nil, errors.New("tools: Config needs Logs, Spans, Metrics, CheckLogs, CheckMetrics, Now and a CursorKey of 32 bytes")
 	}
 	s := &Set{Config: c, limiter: newLimiter(c.Limits, c.Now), prompts: newPrompts(), resources: newResources(), sizes: usualSizes()}
 	for _, t := range []*Tool{
-		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newQueryHelp(),
+		newWhoami(), newListServices(), newListFields(), newListFieldValues(), newSearchLogs(), newAggregateLogs(), newGetLogContext(), newFindLogPatterns(), newListErrors(), newCompare(), newListMetrics(), newQueryMetrics(), newQueryHelp(),
 	} {
 		t.set = s
 		t.InputSchema = schema(t.params)
@@ -101,6 +103,8 @@ type Tool struct {
 // Result is the answer to a call.
 type Result struct {
 	Text string
+	// Image is a chart of what Text says, as PNG; nil for none.
+	Image []byte
 	// IsError says that the call did nothing and Text says what to do about it.
 	IsError bool
 }

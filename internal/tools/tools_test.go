@@ -123,7 +123,7 @@ func newBench(tb testing.TB, change ...func(*Config)) *bench {
 }
 
 func testConfig(l telemetry.Logs, now func() time.Time) Config {
-	return Config{Logs: l, Spans: spans{}, Metrics: &prom.Store{}, CheckLogs: victoria.Guard, Now: now, CursorKey: []byte("a key of thirty-two bytes or more")}
+	return Config{Logs: l, Spans: spans{}, Metrics: &prom.Store{}, CheckLogs: victoria.Guard, CheckMetrics: prom.Check, Now: now, CursorKey: []byte("a key of thirty-two bytes or more")}
 }
 
 // caller returns Ada with a token of these scopes.
@@ -178,7 +178,7 @@ func golden(t *testing.T, name, text string) {
 }
 
 // requiredArguments are values for arguments that have to be there.
-var requiredArguments = map[string]string{"field": "region", "time": "now"}
+var requiredArguments = map[string]string{"field": "region", "time": "now", "query": "up"}
 
 func TestDefinitions(t *testing.T) {
 	b := newBench(t)
@@ -210,10 +210,10 @@ func TestDefinitions(t *testing.T) {
 		}
 		args, err := json.Marshal(all)
 		b.Must(err)
-		if res := b.call(b.caller("logs:read"), tool.Name, string(args)); res.IsError {
+		if res := b.call(b.caller("logs:read metrics:read"), tool.Name, string(args)); res.IsError {
 			t.Errorf("%s refuses its own arguments: %s", tool.Name, res.Text)
 		}
-		if res := b.call(b.caller("logs:read"), tool.Name, `{"tenant":1}`); !res.IsError || !strings.Contains(res.Text, `no argument "tenant"`) {
+		if res := b.call(b.caller("logs:read metrics:read"), tool.Name, `{"tenant":1}`); !res.IsError || !strings.Contains(res.Text, `no argument "tenant"`) {
 			t.Errorf("%s takes an unknown argument: %s", tool.Name, res.Text)
 		}
 	}
@@ -225,6 +225,7 @@ func TestNewSetRefusesGaps(t *testing.T) {
 		"spans":           func(c *Config) { c.Spans = nil },
 		"metrics":         func(c *Config) { c.Metrics = nil },
 		"a check":         func(c *Config) { c.CheckLogs = nil },
+		"another check":   func(c *Config) { c.CheckMetrics = nil },
 		"a clock":         func(c *Config) { c.Now = nil },
 		"a key":           func(c *Config) { c.CursorKey = nil },
 		"enough of a key": func(c *Config) { c.CursorKey = c.CursorKey[:31] },

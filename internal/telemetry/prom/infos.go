@@ -23,18 +23,25 @@ const (
 	maxHelpBytes = 1024
 )
 
+// said is what a sender said about a metric.
+type said struct{ Name, Type, Unit, Help string }
+
+func (s said) info() telemetry.MetricInfo {
+	return telemetry.MetricInfo{Name: s.Name, Type: s.Type, Unit: s.Unit, Help: s.Help}
+}
+
 // infos is what a tenant's senders said about their metrics, by name. A
 // crash may lose the newest; senders say it again.
 type infos struct {
 	path string
 
 	mu      sync.Mutex // guards the rest
-	byName  map[string]telemetry.MetricInfo
+	byName  map[string]said
 	changed bool
 }
 
 func loadInfos(path string, log *slog.Logger) *infos {
-	i := &infos{path: path, byName: make(map[string]telemetry.MetricInfo)}
+	i := &infos{path: path, byName: make(map[string]said)}
 	text, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(text, &i.byName)
@@ -69,7 +76,7 @@ func (i *infos) note(name string, m metadata.Metadata) {
 	if name == "" || m.IsEmpty() {
 		return
 	}
-	info := telemetry.MetricInfo{Name: name, Type: string(m.Type), Unit: m.Unit, Help: m.Help}
+	info := said{Name: name, Type: string(m.Type), Unit: m.Unit, Help: m.Help}
 	if len(info.Help) > maxHelpBytes {
 		info.Help = strings.ToValidUTF8(info.Help[:maxHelpBytes], "") + "…"
 	}
@@ -86,12 +93,12 @@ func (i *infos) get(series string) telemetry.MetricInfo {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if info, ok := i.byName[series]; ok {
-		return info
+		return info.info()
 	}
 	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
 		if name, ok := strings.CutSuffix(series, suffix); ok {
 			if info, ok := i.byName[name]; ok {
-				return info
+				return info.info()
 			}
 		}
 	}

@@ -466,3 +466,43 @@ func TestHiddenLabels(t *testing.T) {
 		t.Errorf("the whole tenant: %+v", r)
 	}
 }
+
+func TestInfosCountAndKeepForeignWords(t *testing.T) {
+	s := store(t)
+	now := time.Now()
+	for _, service := range []string{"cart", "checkout"} {
+		m := from("service.name", service)
+		m.gauge("shared", now, 1, "a", service)
+		m.gauge("shared", now, 1, "b", service)
+		m.gauge("only."+service, now, 1)
+		write(t, s, 1, m.md)
+	}
+	q := telemetry.SeriesQuery{Start: now.Add(-time.Hour), End: now, Selectors: []string{`{__name__="shared"}`, `{__name__=~"(shared|only).*"}`}}
+	for filter, want := range map[string][]string{
+		"": {
+			"only_cart 1 about only.cart [job service_name]", "only_checkout 1 about only.checkout [job service_name]",
+			"shared 4 about shared [a b job service_name]",
+		},
+		"service.name = cart": {"only_cart 1 about only.cart [job service_name]", "shared 2  [a b job service_name]"},
+	} {
+		view := whole(1)
+		if filter != "" {
+			view = scoped(t, 1, filter)
+		}
+		infos, more, err := s.MetricInfos(t.Context(), view, q, telemetry.Budget{})
+		if err != nil || more {
+			t.Fatal(more, err)
+		}
+		var got []string
+		for _, i := range infos {
+			got = append(got, fmt.Sprintf("%s %d %s %v", i.Name, i.Series, i.Help, i.Labels))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q: %s", filter, diff)
+		}
+	}
+	infos, more, err := s.MetricInfos(t.Context(), whole(1), q, telemetry.Budget{Rows: 1})
+	if err != nil || !more || len(infos) != 1 {
+		t.Errorf("%v %v %v", infos, more, err)
+	}
+}

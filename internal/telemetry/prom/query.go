@@ -1,9 +1,11 @@
 package prom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -122,12 +124,12 @@ func readError(caller context.Context, err error) error {
 	return &telemetry.QueryError{Problem: "the expression cannot be evaluated: " + err.Error(), Offset: -1}
 }
 
-// parse returns the expression in canonical spelling.
-func (s *Store) parse(text string) (parser.Expr, error) {
+// parse parses an expression within limits.
+func parse(p parser.Parser, text string) (parser.Expr, error) {
 	if len(text) > maxExprBytes || depth(text) > maxExprDepth {
 		return nil, &telemetry.QueryError{Problem: fmt.Sprintf("the expression is longer than %d bytes or nested deeper than %d levels", maxExprBytes, maxExprDepth), Offset: -1}
 	}
-	expr, err := s.parser.ParseExpr(text)
+	expr, err := p.ParseExpr(text)
 	if err != nil {
 		return nil, syntaxError(err)
 	}
@@ -164,7 +166,7 @@ func syntaxError(err error) error {
 
 // QueryMetrics implements telemetry.Metrics.
 func (s *Store) QueryMetrics(ctx context.Context, view telemetry.View, q telemetry.MetricQuery, b telemetry.Budget) (telemetry.MetricResult, error) {
-	expr, err := s.parse(q.Expr)
+	expr, err := parse(s.parser, q.Expr)
 	if err != nil {
 		return telemetry.MetricResult{}, err
 	}
@@ -387,27 +389,85 @@ func (s *Store) LabelValues(ctx context.Context, view telemetry.View, name strin
 // MetricInfos implements telemetry.Metrics: of metrics with a visible series.
 func (s *Store) MetricInfos(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) (infos []telemetry.MetricInfo, more bool, err error) {
 	b = withDefaults(b, q.Limit)
-	seen := make(map[string]bool)
-	last := "" // series come sorted, those of a name one after the other
+	type found struct {
+		telemetry.MetricInfo
+		labels map[string]bool
+	}
+	byName := make(map[string]*found)   // of a metric
+	bySeries := make(map[string]*found) // of a series
+	counted := make(map[uint64]bool)    // series, where they may come twice
 	err = s.each(ctx, view, q, b, func(db *database, l labels.Labels) bool {
+		if len(q.Selectors) > 1 {
+			h := l.Hash()
+			if counted[h] {
+				return true
+			}
+			counted[h] = true
+		}
 		name := l.Get(telemetry.MetricName)
-		if name == last {
-			return true
+		f := bySeries[name]
+		if f == nil {
+			name = strings.Clone(name)
+			info := db.infos.get(name)
+			if f = byName[info.Name]; f == nil {
+				if more = more || len(byName) == b.Rows; more {
+					return true // the others are still counted
+				}
+				f = &found{MetricInfo: info, labels: make(map[string]bool)}
+				byName[info.Name] = f
+			}
+			bySeries[name] = f
 		}
-		last = strings.Clone(name)
-		info := db.infos.get(last)
-		if seen[info.Name] {
-			return true
-		}
-		if more = len(infos) == b.Rows; more {
-			return false
-		}
-		seen[info.Name] = true
-		infos = append(infos, info)
+		f.Series++
+		l.Range(func(l labels.Label) {
+			if l.Name != telemetry.MetricName && !f.labels[l.Name] {
+				f.labels[strings.Clone(l.Name)] = true
+			}
+		})
 		return true
 	})
+	if err != nil {
+		return nil, false, err
+	}
+	for _, f := range byName {
+		f.Labels = slices.Sorted(maps.Keys(f.labels))
+		infos = append(infos, f.MetricInfo)
+	}
 	slices.SortFunc(infos, func(a, b telemetry.MetricInfo) int { return strings.Compare(a.Name, b.Name) })
+	if view.Filter() != nil {
+		err = s.withoutForeignWords(ctx, view, infos, b)
+	}
 	return infos, more, err
+}
+
+// withoutForeignWords takes the words away from metrics that have a series
+// which the view hides: they may be of its sender.
+func (s *Store) withoutForeignWords(ctx context.Context, view telemetry.View, infos []telemetry.MetricInfo, b telemetry.Budget) error {
+	return s.read(ctx, view, b, func(ctx context.Context, db *database, v visible) error {
+		querier, err := db.Querier(math.MinInt64, math.MaxInt64)
+		if err != nil {
+			return fmt.Errorf("%w: %w", telemetry.ErrUnavailable, err)
+		}
+		defer querier.Close() //nolint:errcheck // it was only read
+		hints := &storage.SelectHints{Start: math.MinInt64, End: math.MaxInt64, Func: "series"}
+		for i := range infos {
+			if infos[i].Help == "" && infos[i].Unit == "" {
+				continue
+			}
+			for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
+				set := querier.Select(ctx, false, hints, labels.MustNewMatcher(labels.MatchEqual, telemetry.MetricName, infos[i].Name+suffix))
+				for infos[i].Help+infos[i].Unit != "" && set.Next() {
+					if !v.scope.match(set.At().Labels()) {
+						infos[i].Help, infos[i].Unit = "", ""
+					}
+				}
+				if err := cmp.Or(set.Err(), ctx.Err()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // Exemplars implements telemetry.Metrics: the newest ones of each series.
