@@ -287,20 +287,20 @@ func (t *table) addLegend(rows []telemetry.LogRow, all, wide []*column, sparse m
 // follower returns how many bytes it saves to say a column's value once for
 // each value of k, or 0 where it does not follow from that.
 func (k *coded) follower(c *coded) (saves int) {
-	from := make(map[int]int)
+	from := make([]int, len(k.values)) // which value follows, plus one
 	for n, id := range k.ids {
 		v := c.values[c.ids[n]]
 		if v != "" || c.each == len("\t") {
 			saves += len(v) + c.each
 		}
-		known, ok := from[id]
-		switch {
-		case !ok:
-			from[id] = c.ids[n]
+		switch from[id] {
+		case 0:
+			from[id] = c.ids[n] + 1
 			if v != "" {
 				saves -= len(c.name) + len("=; ") + len(v)
 			}
-		case known != c.ids[n]:
+		case c.ids[n] + 1:
+		default:
 			return 0
 		}
 	}

@@ -23,7 +23,7 @@ func rows(t *testing.T, text string) (out []map[string]string) {
 	inside := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		constant, isSame := strings.CutPrefix(line, "same for all rows: ")
+		constant, isSame := strings.CutPrefix(strings.Replace(line, "for all series:", "for all rows:", 1), "same for all rows: ")
 		switch {
 		case isSame:
 			for pair := range strings.SplitSeq(constant, "; ") {
@@ -34,7 +34,7 @@ func rows(t *testing.T, text string) (out []map[string]string) {
 			inside = false
 		case strings.HasPrefix(line, "--- "):
 			inside = true
-		case !inside, strings.HasPrefix(line, "where "):
+		case !inside, strings.HasPrefix(line, "where "), columns == nil && !strings.Contains(line, "\t") && strings.HasPrefix(line, "metric "):
 		case columns == nil:
 			columns = strings.Split(line, "\t")
 		default:

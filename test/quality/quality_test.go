@@ -53,18 +53,24 @@ var scripts = []script{
 	{"certificate", []step{
 		{"list_errors", 120, 0, arguments{"service": []string{"shipping"}}},
 		{"search_logs", 120, 0, arguments{"query": "x509", "limit": 1}},
+		{"query_metrics", 100, 0, arguments{"query": `min by (service_name, server_address) (tls_certificate_remaining_seconds)`}},
 	}, 1500},
 	{"memory_leak", []step{
 		{"find_log_patterns", 0, 0, arguments{"service": []string{"search"}, "severity": "warn+", "baseline": "none"}},
 		{"search_logs", 0, 0, arguments{"service": []string{"search"}, "severity": "warn+", "limit": 10}},
+		{"list_metrics", 0, 0, arguments{"service": []string{"search"}}},
+		{"query_metrics", 0, 0, arguments{"query": `max by (cloud_region) (process_memory_usage_bytes{service_name="search", deployment_environment_name="prod"})`}},
+		{"query_metrics", 0, 0, arguments{"query": `max by (service_name) (k8s_container_restarts_total)`}},
 	}, 1500},
 	{"stuck_consumer", []step{
 		{"find_log_patterns", 111, 151, arguments{"service": []string{"notifications"}, "query": "deployment.environment.name:=prod", "limit": 12}},
 		{"search_logs", 105, 115, arguments{"service": []string{"notifications"}, "query": "consumer", "limit": 5}},
+		{"query_metrics", 90, 0, arguments{"query": `max by (messaging_destination_name, deployment_environment_name) (messaging_queue_messages)`}},
 	}, 2500},
 	{"clock_skew", []step{
 		{"find_log_patterns", 120, 0, arguments{"service": []string{"inventory"}, "severity": "warn+", "baseline": "none"}},
 		{"search_logs", 120, 0, arguments{"service": []string{"inventory"}, "severity": "warn+", "limit": 3}},
+		{"query_metrics", 120, 0, arguments{"query": `min by (host_name) (system_clock_offset_seconds) < -1`}},
 	}, 1500},
 }
 
@@ -142,6 +148,8 @@ func TestAnswerQuality(t *testing.T) {
 	}
 	document(t, scores)
 	t.Run("numbers", w.numbers)
+	t.Run("metrics", w.metrics)
+	t.Run("traces", w.traces)
 	t.Run("scopes", w.scopes)
 	t.Run("size", w.size)
 }

@@ -116,6 +116,18 @@ func (w *world) logs(keep func(*shop.Log) bool) (out []*shop.Log) {
 	return out
 }
 
+// spans are the first team's spans that keep says yes to.
+func (w *world) spans(keep func(*shop.Span) bool) (out []*shop.Span) {
+	for _, m := range w.minutes {
+		for i := range m.Spans {
+			if s := &m.Spans[i]; s.Resource.Team == shop.Team && (keep == nil || keep(s)) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
 type arguments map[string]any
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
 
@@ -48,7 +49,7 @@ type result struct {
 }
 
 func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error) {
-	start, end := l.end.Add(-min(asked, l.end.Sub(l.start))), l.end
+	start, end := l.asked, l.end
 	questions := []question{
 		{
 			name: "a rare word: `search_logs`", tool: "search_logs", args: map[string]any{"query": rareWord, "limit": 100},
@@ -67,18 +68,23 @@ func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error)
 			expect: "http.route", signal: "logs", raw: []string{"* | field_names", "* | facets 3"}, limit: 10_000,
 		},
 	}
-	if s.hasTool("get_trace") {
-		questions = append(questions, question{
-			name: "a trace: `get_trace`", tool: "get_trace", args: map[string]any{"trace_id": l.trace, "max_tokens": 12_000},
-			expect: l.trace, signal: "spans", raw: []string{"trace_id:=" + l.trace}, limit: 10_000,
-		})
+	trace := question{
+		name: "a trace: `get_trace`", tool: "get_trace", args: map[string]any{"trace_id": l.trace, "max_tokens": 12_000},
+		expect: l.trace, signal: "spans", raw: []string{"trace_id:=" + l.trace}, limit: 10_000,
 	}
+	if !s.hasTool(trace.tool) {
+		trace.name, trace.tool = "a trace's spans, without a tool", ""
+	}
+	questions = append(questions, trace)
 	var results []result
 	for _, q := range questions {
+		if !strings.Contains(q.name, o.only) {
+			continue
+		}
 		q.args["start"], q.args["end"] = start.Format(time.RFC3339), end.Format(time.RFC3339)
 		r := result{question: q}
 		for range o.rounds {
-			took, err := s.askTool(ctx, q)
+			took, err := s.askOurs(ctx, q, start, end)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", q.tool, err)
 			}
@@ -136,6 +142,25 @@ func (s *subject) hasTool(name string) bool {
 		return false
 	}
 	return slices.ContainsFunc(list.Tools, func(t struct{ Name string }) bool { return t.Name == name })
+}
+
+// askOurs asks the question's tool or, where there is none, the spans as a tool
+// would.
+func (s *subject) askOurs(ctx context.Context, q question, start, end time.Time) (time.Duration, error) {
+	if q.tool != "" {
+		return s.askTool(ctx, q)
+	}
+	engine, err := s.engine(q.signal)
+	if err != nil {
+		return 0, err
+	}
+	defer engine.Close()
+	began := time.Now()
+	res, err := engine.QuerySpans(ctx, everything(), telemetry.SpanQuery{Text: q.raw[0], Start: start, End: end, Limit: q.limit}, telemetry.Budget{})
+	if err == nil && len(res.Rows) == 0 {
+		err = fmt.Errorf("nothing is found by %s", q.raw[0])
+	}
+	return time.Since(began), err
 }
 
 func (s *subject) askTool(ctx context.Context, q question) (time.Duration, error) {

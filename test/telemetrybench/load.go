@@ -42,6 +42,8 @@ type load struct {
 	trace       string
 	traceSpans  int
 	start, end  time.Time
+	// asked is from when on questions are asked.
+	asked time.Time
 }
 
 type otlp struct {
@@ -55,7 +57,7 @@ func prepare(o options) (*load, error) {
 		Seed: o.seed, End: time.Now(), Minutes: o.minutes, Alone: true,
 		Requests: int(perMinute) + 1, Chatter: max(0, int(float64(o.logs)/float64(o.minutes)*1.03-perMinute*logsOfRequest)),
 	})
-	l := &load{start: set.Start, end: set.End}
+	l := &load{start: set.Start, end: set.End, asked: set.End.Add(-min(asked, set.End.Sub(set.Start)))}
 	compress := func(b []byte) ([]byte, error) { return b, nil }
 	switch o.encoding {
 	case "gzip":
@@ -101,7 +103,9 @@ func prepare(o options) (*load, error) {
 			for i := range part {
 				if l.logs++; l.logs%rareEvery == 0 {
 					part[i].Body += " " + rareWord
-					l.rare++
+					if t := part[i].Time; !t.Before(l.asked) && t.Before(l.end) {
+						l.rare++
+					}
 				}
 			}
 			body, err := plogotlp.NewExportRequestFromLogs((&shop.Minute{Logs: part}).OTLPLogs(shop.Team)).MarshalProto()

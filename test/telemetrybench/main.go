@@ -23,10 +23,10 @@ import (
 )
 
 type options struct {
-	binary, profile, update, encoding, keep string
-	logs, spans, rounds, senders, batch     int
-	minutes                                 int
-	seed                                    uint64
+	binary, profile, update, encoding, keep, only string
+	logs, spans, rounds, senders, batch           int
+	minutes                                       int
+	seed                                          uint64
 }
 
 func main() {
@@ -43,11 +43,12 @@ func main() {
 	flag.IntVar(&o.spans, "spans", 1_000_000, "spans")
 	flag.IntVar(&o.minutes, "minutes", 120, "the time that they are spread over; what is asked about is the last 2 hours of it")
 	flag.IntVar(&o.rounds, "rounds", 31, "how often each question is asked")
+	flag.StringVar(&o.only, "only", "", "ask only the questions whose names hold this")
 	flag.IntVar(&o.senders, "senders", 4, "requests under way at once")
 	flag.IntVar(&o.batch, "batch", 8192, "records of a request; 8192 is the Collector's default")
 	flag.StringVar(&o.encoding, "encoding", "gzip", "compression of requests: gzip, zstd or none")
 	flag.Uint64Var(&o.seed, "seed", 1, "what the telemetry follows from")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server while it takes telemetry in to this file; then the server is not the built program but the same code in this one")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file; then the server is not the built program but the same code in this one")
 	flag.StringVar(&o.update, "update", "", "write the table into this file, between the lines that mark it")
 	flag.StringVar(&o.keep, "data", "", "data directory to use and keep; default: one that is removed")
 	flag.Parse()
@@ -97,9 +98,6 @@ func run(ctx context.Context, o options) (err error) {
 	say("acknowledged after %s, searchable after %s: %.0f records/s; memory at most %d MiB",
 		taken.acknowledged.Round(time.Millisecond), taken.searchable.Round(time.Millisecond), taken.rate(load), peak.sum>>20)
 	say("processor time: %s a record; server %s, log engine %s, span engine %s", taken.each(load), taken.cpu[0], taken.cpu[1], taken.cpu[2])
-	if o.profile != "" {
-		return nil
-	}
 	watch = watchMemory(s.pid)
 	results, err := s.ask(ctx, o, load)
 	if err != nil {
@@ -138,10 +136,18 @@ func replace(path, table string) error {
 
 func milliseconds(d time.Duration) string {
 	ms := float64(d.Microseconds()) / 1000
-	if ms < 10 {
+	if ms < 10 && ms > -10 {
 		return fmt.Sprintf("%.2f ms", ms)
 	}
 	return fmt.Sprintf("%.0f ms", ms)
+}
+
+func added(tool, raw time.Duration) string {
+	return fmt.Sprintf("%+.0f %%, %s", 100*(float64(tool)/float64(raw)-1), milliseconds(tool-raw))
+}
+
+func (t times) String() string {
+	return fmt.Sprintf("%s (%s), %s", milliseconds(t.quantile(0.5)), milliseconds(t.quantile(0.95)), milliseconds(t.quantile(0)))
 }
 
 func report(o options, l *load, t ingested, results []result, peak, asking memory, busy string) string {
@@ -157,12 +163,10 @@ func report(o options, l *load, t ingested, results []result, peak, asking memor
 	line("| memory while taking in: server + log engine + span engine, at most | %d MiB (each at most %d, %d, %d) | < 2 GiB |", peak.sum>>20, peak.each[0]>>20, peak.each[1]>>20, peak.each[2]>>20)
 	line("| the same while asking | %d MiB (%d, %d, %d) | < 2 GiB |", asking.sum>>20, asking.each[0]>>20, asking.each[1]>>20, asking.each[2]>>20)
 	line("")
-	line("| question | tool over MCP, median (p95) | straight to the engine, median (p95) | added |")
-	line("|---|---|---|---|")
+	line("| question | tool over MCP: median (p95), least | straight to the engine: median (p95), least | added to the median | to the least |")
+	line("|---|---|---|---|---|")
 	for _, r := range results {
-		line("| %s | %s (%s) | %s (%s) | %+.0f %%, %s |", r.name,
-			milliseconds(r.tool.quantile(0.5)), milliseconds(r.tool.quantile(0.95)), milliseconds(r.raw.quantile(0.5)), milliseconds(r.raw.quantile(0.95)),
-			100*(float64(r.tool.quantile(0.5))/float64(r.raw.quantile(0.5))-1), milliseconds(r.tool.quantile(0.5)-r.raw.quantile(0.5)))
+		line("| %s | %s | %s | %s | %s |", r.name, r.tool, r.raw, added(r.tool.quantile(0.5), r.raw.quantile(0.5)), added(r.tool.quantile(0), r.raw.quantile(0)))
 	}
 	line("")
 	line("Each question was asked %d times in turns with the engine. %d senders, %d records in a request, %s. Load of the machine before: %s.",

@@ -150,6 +150,7 @@ func (s *Set) truth() Truth {
 			"The certificate of "+carrier+" expired; every call of shipping to it fails.",
 			Fact{"service", `\bshipping\b`},
 			Fact{"message", `x509: certificate has expired`},
+			Fact{"expired before", fmt.Sprintf(`tls_certificate_remaining_seconds(?s:.*)\t-%d\b`, int(s.End.Sub(s.at(certificateEnd)).Seconds()))},
 			Fact{"peer", `api\.parcelwise\.example`},
 			Fact{"since", clock(s.at(certificateEnd), 6)},
 		),
@@ -158,6 +159,7 @@ func (s *Set) truth() Truth {
 			"search grows until its limit of 512 MiB and is killed for it every 40 minutes.",
 			Fact{"service", `\bsearch\b`},
 			Fact{"killed", `OOMKilled|out of memory`},
+			Fact{"memory", `process_memory_usage_bytes(?s:.*)\b5[0-3]\d{7}\b`},
 			Fact{"again", `(restart|started)[^\n]*\b[2-9]\b|(?s)started after OOMKilled.*started after OOMKilled`},
 		),
 		with(all("stuck_consumer", "the consumer of mail is stuck", consumerFrom, 0, "notifications"),
@@ -165,6 +167,7 @@ func (s *Set) truth() Truth {
 			"The consumer of the queue mail stands still since its group was rebalanced; there are no errors.",
 			Fact{"service", `\bnotifications\b`},
 			Fact{"gone", `(?s)gone:.*mail order-confirmation for order <\*> sent`},
+			Fact{"queue", `messaging_queue_messages(?s:.*)\bprod\t[1-9]\d\d\b`},
 			Fact{"rebalance", `consumer group mail-senders rebalanc`},
 		),
 		with(all("clock_skew", "the clock of "+skewedHost+" is behind", skewFrom, 0, "inventory"),
@@ -173,7 +176,7 @@ func (s *Set) truth() Truth {
 			Fact{"service", `\binventory\b`},
 			Fact{"host", `host\.name[^\n]*` + skewedHost + `|\b` + skewedHost + `\b`},
 			Fact{"said so", `clock unsynchronised`},
-			Fact{"how much", `-?400(\.\d+)? ?s|offset -400`},
+			Fact{"how much", `system_clock_offset_seconds(?s:.*)\t-(399|400)\b`},
 		),
 	}
 	t.Distractors = []Distractor{
