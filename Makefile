@@ -15,6 +15,9 @@ TELEMETRY ?=
 BINARY       := bin/oriel
 NODE_MODULES := test/node/node_modules/.package-lock.json
 BENCH_MODULES := test/bench/node_modules/.package-lock.json
+# What touches the store runs a second time on PostgreSQL; the store's own tests
+# do so by themselves.
+ON_POSTGRES := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash
 # vet, staticcheck and the binary use the same build without cgo; only the race
 # detector needs it. Mixing them compiles every dependency once more.
 PURE := CGO_ENABLED=0
@@ -24,11 +27,12 @@ help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js and the race detector).
+test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test -race -timeout 9m ./...
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres $(GO) test -timeout 9m $(ON_POSTGRES)
 
 .PHONY: quick
-quick: go ## Run what needs nothing but Go, without the race detector.
+quick: go postgresql ## Run what needs nothing but Go and PostgreSQL, without the race detector.
 	$(GO) test ./cmd/... ./internal/...
 
 .PHONY: lint
@@ -78,7 +82,7 @@ screenshots: tools build ## Take the screenshots in docs/screenshots anew.
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_DOCS_SCREENSHOTS="$(CURDIR)/docs/screenshots" $(GO) test -count=1 ./test/browser
 
 .PHONY: tools
-tools: chromium node ## Install what the tests need beside Go: Chromium and the npm packages.
+tools: chromium postgresql node ## Install what the tests need beside Go: Chromium, PostgreSQL and the npm packages.
 
 .PHONY: go
 go:
@@ -87,6 +91,10 @@ go:
 .PHONY: chromium
 chromium:
 	@scripts/need-debian chromium chromium chromium-browser google-chrome
+
+.PHONY: postgresql
+postgresql:
+	@scripts/need-postgres
 
 .PHONY: node
 node: $(NODE_MODULES)

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/login"
+	"github.com/orielhq/oriel/internal/mail"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/server"
 )
@@ -11,8 +15,10 @@ import (
 type jsonAccountLink struct {
 	Person jsonPerson `json:"person"`
 	// Link is null before the server was started for the first time.
-	Link      *string    `json:"link"`
-	Path      string     `json:"path"`
+	Link *string `json:"link"`
+	Path string  `json:"path,omitempty"`
+	// Mailed says that the link was sent to the person; it is not shown then.
+	Mailed    bool       `json:"mailed"`
 	ExpiresAt *time.Time `json:"expires_at"`
 }
 
@@ -29,8 +35,29 @@ func (f *adminFlags) printLink(env *environment, l server.AccountLink, done stri
 	return f.print(env, out, text)
 }
 
+// mailLink sends a link where a mail server is set; otherwise, or where that
+// fails, it is printed.
+func (f *adminFlags) mailLink(env *environment, m config.Mail, l server.AccountLink, kind login.LinkKind, done string) error {
+	mailer, err := m.Mailer()
+	if mailer == nil || l.URL == "" {
+		return errors.Join(err, f.printLink(env, l, done))
+	}
+	letter := mail.NewPassword
+	if kind == login.InviteLink {
+		letter = mail.Invitation
+	}
+	text := letter(l.Person.Name, l.URL, l.ExpiresAt)
+	if err := mailer.Send(env.ctx, l.Person.Email, text.Subject, text.Text); err != nil {
+		return errors.Join(fmt.Errorf("the letter was not sent, so the link is printed: %w", err), f.printLink(env, l, done))
+	}
+	out := jsonAccountLink{Person: toJSONPerson(l.Person), Mailed: true, ExpiresAt: jsonTime(l.ExpiresAt)}
+	return f.print(env, out, fmt.Sprintf("%s The link was mailed to %s. It is good once, until %s.\n", done, l.Person.Email, stamp(l.ExpiresAt)))
+}
+
 type userInvite struct {
 	adminFlags
+	config.Mail `embed:""`
+
 	Email string   `required:"" help:"E-mail address, with which the person signs in." placeholder:"E"`
 	Name  string   `required:"" help:"The person's name." placeholder:"N"`
 	Team  string   `help:"Slug of a team to put the person in." placeholder:"S"`
@@ -44,12 +71,14 @@ func (c *userInvite) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		return c.printLink(env, l, fmt.Sprintf("Invited %s (%s).", l.Person.Name, l.Person.Email))
+		return c.mailLink(env, c.Mail, l, login.InviteLink, fmt.Sprintf("Invited %s (%s).", l.Person.Name, l.Person.Email))
 	})
 }
 
 type userResetPassword struct {
 	adminFlags
+	config.Mail `embed:""`
+
 	Email string `required:"" help:"E-mail address of the person." placeholder:"E"`
 }
 
@@ -60,6 +89,6 @@ func (c *userResetPassword) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		return c.printLink(env, l, fmt.Sprintf("%s can choose a new password.", l.Person.Email))
+		return c.mailLink(env, c.Mail, l, login.ResetLink, fmt.Sprintf("%s can choose a new password.", l.Person.Email))
 	})
 }

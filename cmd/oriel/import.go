@@ -9,22 +9,23 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/orielhq/oriel/internal/config"
-	"github.com/orielhq/oriel/internal/ingest/logfile"
+	"github.com/orielhq/oriel/internal/ingest/importer"
 	"github.com/orielhq/oriel/internal/server"
 )
 
 type importCommand struct {
 	adminFlags
 	config.Telemetry `embed:"" prefix:"telemetry-"`
-	Team             string   `required:"" help:"Slug of the team that the logs go to." placeholder:"S"`
-	Format           string   `help:"auto, plain or jsonl." enum:"auto,plain,jsonl" default:"auto" placeholder:"F"`
-	Service          string   `help:"The records' service.name. Default: the file's name without its extension." placeholder:"NAME"`
+	config.Retention `embed:""`
+	Team             string   `required:"" help:"Slug of the team that they go to." placeholder:"S"`
+	Format           string   `help:"Logs: plain, jsonl, syslog or logfmt; logs, spans and metrics: otlp; metrics: openmetrics. auto looks at each file." enum:"auto,plain,jsonl,syslog,logfmt,otlp,openmetrics" default:"auto" placeholder:"F"`
+	Service          string   `help:"Log records' service.name, by default the file's name without its extension; the label service_name of samples that have none, by default none. What OTLP says is kept." placeholder:"NAME"`
 	Zone             string   `help:"Time zone of time-stamps that name none, e.g. Europe/Berlin." default:"UTC" placeholder:"ZONE"`
 	ShiftToNow       bool     `help:"Move each file's times so that its last record is now; spacing stays."`
-	File             []string `arg:"" help:"Log files; - is standard input, .gz files are unpacked."`
+	File             []string `arg:"" help:"Files; - is standard input, .gz files are unpacked."`
 }
 
-// Run imports log files, with a progress bar on standard error and what
+// Run imports files, with a progress bar on standard error and what
 // became of every record on standard output.
 func (c *importCommand) Run(env *environment) error {
 	zone, err := time.LoadLocation(c.Zone)
@@ -45,9 +46,13 @@ func (c *importCommand) Run(env *environment) error {
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionOnCompletion(func() { fmt.Fprintln(env.stderr) }))
 		sum, err := server.Import(env.ctx, server.ImportConfig{
-			Store: c.Store, Telemetry: c.Telemetry, Engine: engineProcess, Files: c.File,
+			Store: c.Store, Telemetry: c.Telemetry, Retention: c.Retention, Engine: engineProcess, Files: c.File,
 			Logger: slog.New(logHandler(env.stderr, "text", "error")),
-			Options: logfile.ImportOptions{
+			Finishing: func() {
+				_ = bar.Finish()
+				fmt.Fprintln(env.stderr, "Writing to disk")
+			},
+			Options: importer.Options{
 				Tenant: team.Tenant, ShiftToNow: c.ShiftToNow, Now: time.Now, Stdin: env.stdin,
 				Format: c.Format, Location: zone, Service: c.Service,
 				Progress: func(done, total int64) {

@@ -36,12 +36,17 @@ type cli struct {
 	Provider   providerCommand   `cmd:"" help:"Identity providers that people sign in at (single sign-on): add, list, enable, disable, remove, map groups."`
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that tokens are signed with: list, rotate."`
 	SCIM       scimCommand       `cmd:"" name:"scim" help:"Provisioning by an identity provider: token add, list, revoke."`
+	Mail       mailCommand       `cmd:"" help:"Letters: test."`
 	Audit      auditCommand      `cmd:"" help:"Print what happened: who did what to whom, when and from where."`
+	Backup     backupCommand     `cmd:"" help:"Copy the database to a file, while the server runs."`
+	Restore    restoreCommand    `cmd:"" help:"Put a copy of the database back, while no server runs."`
 	Doctor     doctorCommand     `cmd:"" help:"Check the installation and say what to do."`
 	Telemetry  telemetryCommand  `cmd:"" help:"The telemetry store: usage."`
-	Import     importCommand     `cmd:"" help:"Bring log files into a team."`
+	Import     importCommand     `cmd:"" help:"Bring files of logs, spans and metrics into a team."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 	Engine     engineCommand     `cmd:"" hidden:"" help:"The log engine's own process, started by serve."`
+
+	MigrateStore migrateStoreCommand `cmd:"" name:"migrate-store" help:"Move the state from SQLite to PostgreSQL, and prove that it is the same."`
 }
 
 // environment is what commands need of the outside.

@@ -188,6 +188,9 @@ const (
 	PolicyChanged ChangeKind = "policy" // id: team, or AnyTeam
 
 	SigningKeyChanged ChangeKind = "signing_key" // id: kid
+	// EverythingChanged is never in the feed: a source says so where it cannot
+	// tell what has changed.
+	EverythingChanged ChangeKind = "everything"
 )
 
 // AnyClient is the id of a change that may concern every client: a product was
@@ -213,7 +216,7 @@ type Source interface {
 	// its secret. Errors: org.ErrKeyNotFound.
 	KeyUse(ctx context.Context, hash string) (org.KeyUse, error)
 	// ChangesAfter returns the changes after seq in order, and the newest
-	// sequence number of all.
+	// sequence number of all, which is less than seq where the store went back.
 	ChangesAfter(ctx context.Context, seq int64) (changes []Change, newest int64, err error)
 	// Head returns the newest sequence number that this process committed. It
 	// costs no query.

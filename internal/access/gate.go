@@ -450,6 +450,9 @@ func (g *Gate) forget(changes []Change) map[*watch]struct{} {
 			delete(g.keys, c.ID)
 		case SigningKeyChanged:
 			// No standing depends on it; catchUp has the keyring read again.
+		case EverythingChanged:
+			clear(g.keys)
+			broad[Change{Kind: c.Kind}] = true
 		default:
 			broad[Change{Kind: c.Kind, ID: c.ID}] = true
 		}

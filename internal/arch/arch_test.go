@@ -18,10 +18,12 @@ const module = "github.com/orielhq/oriel/"
 // mayImport is the package map of docs/architecture.md: what each package of
 // ours may import of ours. Tests may import more.
 var mayImport = map[string][]string{
-	"cmd/oriel": {"internal/access", "internal/config", "internal/server", "internal/org", "internal/grant", "internal/audit", "internal/ingest/logfile", "internal/login/sso", "internal/quiet", "internal/scim"},
+	"cmd/oriel": {"internal/access", "internal/login", "internal/mail", "internal/config", "internal/server", "internal/org", "internal/grant", "internal/audit", "internal/ingest/importer", "internal/login/sso", "internal/quiet", "internal/scim"},
 
 	// Words: they know nobody.
 	"internal/audit":      {},
+	"internal/mail":       {},
+	"internal/certs":      {},
 	"internal/chart":      {},
 	"internal/oauth/spec": {},
 	"internal/quiet":      {},
@@ -29,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/web":        {},
 
 	// Rules: they know words and each other, no SQL and no HTTP server.
-	"internal/config": {"internal/grant", "internal/oauth/spec"},
+	"internal/config": {"internal/grant", "internal/mail", "internal/oauth/spec"},
 	"internal/org":    {"internal/audit", "internal/telemetry"},
 	"internal/grant":  {"internal/audit", "internal/oauth/spec", "internal/org"},
 	"internal/access": {"internal/grant", "internal/oauth/spec", "internal/org", "internal/telemetry"},
@@ -37,7 +39,7 @@ var mayImport = map[string][]string{
 
 	"internal/tools/patterns": {},
 
-	"internal/login": {"internal/audit", "internal/login/mfa", "internal/org", "internal/web"},
+	"internal/login": {"internal/audit", "internal/login/mfa", "internal/mail", "internal/org", "internal/web"},
 
 	"internal/login/mfa": {"internal/audit", "internal/org"},
 
@@ -46,8 +48,9 @@ var mayImport = map[string][]string{
 	"internal/login/sso": {"internal/audit", "internal/login", "internal/login/sso/saml", "internal/oauth/clientdoc", "internal/org", "internal/web"},
 
 	// Doors: they never know each other.
-	"internal/console":         {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/telemetry", "internal/web"},
+	"internal/console":         {"internal/access", "internal/audit", "internal/chart", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/telemetry", "internal/tools", "internal/web"},
 	"internal/ingest":          {"internal/access", "internal/telemetry", "internal/web"},
+	"internal/ingest/importer": {"internal/ingest", "internal/ingest/logfile", "internal/telemetry"},
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},
 	"internal/mcpserver":       {"internal/access", "internal/grant", "internal/oauth/dpop", "internal/oauth/spec", "internal/tools", "internal/web"},
 	"internal/oauth":           {"internal/access", "internal/audit", "internal/grant", "internal/login", "internal/oauth/clientdoc", "internal/oauth/dpop", "internal/oauth/spec", "internal/org", "internal/web"},
@@ -64,8 +67,10 @@ var mayImport = map[string][]string{
 
 	// The whole.
 	"internal/server":          {"*"},
-	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/server", "internal/web"},
-	"internal/grant/granttest": {"internal/audit", "internal/grant", "internal/oauth/spec", "internal/org", "internal/store"},
+	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/pgtest", "internal/server", "internal/store/storetest", "internal/web"},
+	"internal/grant/granttest": {"internal/audit", "internal/grant", "internal/oauth/spec", "internal/org", "internal/store", "internal/store/storetest"},
+	"internal/store/storetest": {"internal/store", "internal/pgtest"},
+	"internal/pgtest":          {},
 	"internal/arch":            {},
 }
 

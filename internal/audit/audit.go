@@ -97,6 +97,7 @@ const (
 
 	ClientDeleted       Kind = "client.deleted"
 	SigningKeyWithdrawn Kind = "signing_key.withdrawn"
+	StoreMoved          Kind = "store.moved"
 
 	ClientDocumentFetched Kind = "client_document.fetched"
 	ClientDocumentRefused Kind = "client_document.refused"

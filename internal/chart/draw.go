@@ -28,7 +28,7 @@ const colorsOf = 6
 func paletteFor(dark bool) palette {
 	if dark {
 		return palette{
-			background: rgb(0x16181d), text: rgb(0xd9dce3), muted: rgb(0xa2a8b4), axis: rgb(0x6b7280), grid: rgb(0x2a2e37),
+			background: rgb(0x1b201f), text: rgb(0xd9dce3), muted: rgb(0xa2a8b4), axis: rgb(0x6b7280), grid: rgb(0x323a38),
 			series: []drawing.Color{rgb(0x6cb6ff), rgb(0xf59e5b), rgb(0x4fd1a5), rgb(0xe29ccb), rgb(0xe8d35a), rgb(0xb3a1ff)},
 			tones:  map[Tone]drawing.Color{Muted: rgb(0x7d8594), Calm: rgb(0x5aa2e6), Warning: rgb(0xe0b03a), Danger: rgb(0xf0705f), Critical: rgb(0xd68bf0)},
 		}

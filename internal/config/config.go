@@ -26,6 +26,9 @@ import (
 // the server.
 type Store struct {
 	DataDir string `help:"Folder for everything Oriel keeps." default:"./oriel-data" env:"ORIEL_DATA_DIR" type:"path" placeholder:"DIR"`
+	// DatabaseURL is that of PostgreSQL, "" for a SQLite file in DataDir. It
+	// may hold a password: it is never printed.
+	DatabaseURL string `name:"database-url" help:"PostgreSQL database for Oriel's state, instead of a SQLite file in the data directory. With a password, set it in the environment: other users of the machine can read flags." env:"ORIEL_DATABASE_URL" placeholder:"postgres://…"`
 	// MasterKey is in the environment or in the data directory, never a flag:
 	// other users of the machine can read those.
 	MasterKey string `kong:"-"`
@@ -45,9 +48,11 @@ type Telemetry struct {
 type Server struct {
 	Store     `embed:""`
 	Listen    string `help:"Address to listen on." default:"127.0.0.1:8080" env:"ORIEL_LISTEN" placeholder:"HOST:PORT"`
-	PublicURL string `help:"The address under which people and clients reach this server: https, or http on this computer. Default: http:// and the listening address." env:"ORIEL_PUBLIC_URL" placeholder:"URL"`
+	PublicURL string `help:"The address under which people and clients reach this server: https, or http on this computer. Default: the listening address." env:"ORIEL_PUBLIC_URL" placeholder:"URL"`
 
-	OTLPGRPCListen string `name:"otlp-grpc-listen" help:"Address to take OTLP over gRPC on, without TLS; - for none. Default: 127.0.0.1:4317 if nothing else listens there." env:"ORIEL_OTLP_GRPC_LISTEN" placeholder:"HOST:PORT"`
+	TLS `embed:"" prefix:"tls-"`
+
+	OTLPGRPCListen string `name:"otlp-grpc-listen" help:"Address to take OTLP over gRPC on; - for none. It has TLS where this server answers HTTPS, unless it is on this computer only. Default: 127.0.0.1:4317 if nothing else listens there." env:"ORIEL_OTLP_GRPC_LISTEN" placeholder:"HOST:PORT"`
 
 	Sessions struct {
 		Disconnect string        `help:"When assistants are disconnected: hourly (on the full hour, UTC) or never." enum:"hourly,never" default:"hourly" env:"ORIEL_SESSIONS_DISCONNECT" placeholder:"WHEN"`
@@ -70,6 +75,8 @@ type Server struct {
 	Retention `embed:""`
 
 	SelfTeam string `help:"Slug of the team that receives Oriel's own logs; - for none. Default: the first team." env:"ORIEL_SELF_TEAM" placeholder:"SLUG"`
+
+	Mail `embed:""`
 
 	TrustedProxies []string `help:"Addresses or networks of the proxies in front of this server, whose X-Forwarded-For says where a request comes from. Without them every request counts as the proxy's own." env:"ORIEL_TRUSTED_PROXIES" placeholder:"CIDR"`
 
@@ -107,7 +114,9 @@ func (s *Server) Check() error {
 	if _, _, err := net.SplitHostPort(s.OTLPGRPCListen); err != nil && s.OTLPGRPCListen != "" && s.OTLPGRPCListen != NoListen {
 		errs = append(errs, fmt.Errorf("--otlp-grpc-listen %q: write it like 127.0.0.1:4317 or :4317, or - for none", s.OTLPGRPCListen))
 	}
-	if _, err := s.Public(); err != nil {
+	if public, err := s.Public(); err != nil {
+		errs = append(errs, err)
+	} else if err := s.TLS.check(public.String()); err != nil {
 		errs = append(errs, err)
 	}
 	if err := s.Lifetimes().Check(); err != nil {
@@ -120,6 +129,9 @@ func (s *Server) Check() error {
 		errs = append(errs, err)
 	}
 	if err := s.Telemetry.checkDisk(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := s.Mailer(); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := s.Proxies(); err != nil {
@@ -145,7 +157,11 @@ func (s *Server) Public() (spec.PublicURL, error) {
 		if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
 			return spec.PublicURL{}, fmt.Errorf("--listen %s reaches beyond this computer: say with --public-url under which address people find it", s.Listen)
 		}
-		text = "http://" + net.JoinHostPort(host, port)
+		scheme := "http://"
+		if s.TLS.On() {
+			scheme = "https://"
+		}
+		text = scheme + net.JoinHostPort(host, port)
 	}
 	u, err := spec.ParsePublicURL(text, false)
 	if err != nil {
@@ -185,6 +201,12 @@ const minEngineMemory = 64 << 20
 // Path returns a path inside the data directory.
 func (s *Store) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.DataDir}, elem...)...)
+}
+
+// HasMasterKey says whether there is a master key already.
+func (s *Store) HasMasterKey() bool {
+	_, err := os.Stat(s.Path("master.key"))
+	return err == nil || os.Getenv("ORIEL_MASTER_KEY") != ""
 }
 
 // Prepare makes the data directory, readable by its owner only, and returns

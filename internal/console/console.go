@@ -23,6 +23,7 @@ import (
 	"github.com/orielhq/oriel/internal/login/sso"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/tools"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	Logs   telemetry.Logs
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Explore reads telemetry for members; nil shows none.
+	Explore *tools.Set
 	// Providers are the identity providers; nil has no page about them.
 	Providers *sso.Server
 }
@@ -75,7 +78,7 @@ func (c *Console) Routes() []web.Route {
 		c.form("POST /integrations/{id}/unblock", web.Owner, c.unblockIntegration),
 		c.page("GET /clients", web.Owner, c.clients),
 		c.form("POST /clients", web.Owner, c.addClient),
-	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes(), c.organizationRoutes(), c.peopleRoutes())
+	}, c.securityRoutes(), c.policyRoutes(), c.providerRoutes(), c.organizationRoutes(), c.peopleRoutes(), c.exploreRoutes())
 }
 
 // handler is a handler for somebody who is signed in.

@@ -12,7 +12,6 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +25,7 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/store/storetest"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -55,7 +55,7 @@ func newHouse(t *testing.T) *house {
 	mux := http.NewServeMux()
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
-	db, err := store.Open(ctx, store.Config{Path: filepath.Join(t.TempDir(), "oriel.db"), Unsafe: true})
+	db, err := store.Open(ctx, storetest.Config(t))
 	must(err)
 	t.Cleanup(func() { must(db.Close()) })
 	h := &house{t: t, url: srv.URL, now: time.Date(2026, 11, 23, 14, 20, 0, 0, time.UTC)}

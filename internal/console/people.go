@@ -181,7 +181,7 @@ func (c *Console) invite(w http.ResponseWriter, r *http.Request, s login.Session
 	return c.showLink(w, r, s, p, login.InviteLink)
 }
 
-// showLink makes a link and shows it, this once: it is in no address and no
+// showLink makes a link and mails it, or shows it, this once: it is in no address and no
 // redirect, and a page with no-store is kept nowhere.
 func (c *Console) showLink(w http.ResponseWriter, r *http.Request, s login.Session, p org.Person, kind login.LinkKind) error {
 	made, err := c.Desk.Links().Make(r.Context(), p, kind, c.actor(s, r))
@@ -195,10 +195,22 @@ func (c *Console) showLink(w http.ResponseWriter, r *http.Request, s login.Sessi
 	if err != nil {
 		return err
 	}
-	return c.Site.Render(w, http.StatusCreated, web.AccountLinkPage{
+	page := web.AccountLinkPage{
 		Account: account(s), ID: string(p.ID), Name: p.Name, Email: p.Email, Invited: kind == login.InviteLink,
-		URL: c.Desk.PublicURL + made.Path, Expires: made.ExpiresAt,
-	})
+		Expires: made.ExpiresAt,
+	}
+	if c.Desk.CanMail() && r.PostForm.Get("show") == "" {
+		if err := c.Desk.MailLink(r.Context(), p, kind, made); err != nil {
+			c.Logger.ErrorContext(r.Context(), "a link was not mailed", "person", p.ID, "err", err)
+			page.Failed = true
+		} else {
+			page.Sent = true
+		}
+	}
+	if !page.Sent {
+		page.URL = c.Desk.PublicURL + made.Path
+	}
+	return c.Site.Render(w, http.StatusCreated, page)
 }
 
 func personPath(p org.Person) string { return peoplePath + "/" + string(p.ID) }
@@ -294,6 +306,9 @@ func (c *Console) justProven(w http.ResponseWriter, r *http.Request, s login.Ses
 // have none yet. It opens an account, perhaps the owner's own, so it is for
 // owners who have just proved who they are.
 func (c *Console) newLink(w http.ResponseWriter, r *http.Request, s login.Session) error {
+	if err := web.ReadForm(r); err != nil {
+		return err
+	}
 	p, err := c.accountOf(r)
 	if err != nil {
 		return err

@@ -17,8 +17,11 @@ import (
 
 // Reasons for which a record is rejected; they are label values of a metric.
 const (
-	reasonTooOld        = "too_old"
-	reasonTooNew        = "too_far_in_future"
+	// ReasonTooOld and ReasonTooNew are those of records whose time is out of
+	// range.
+	ReasonTooOld = "too_old"
+	ReasonTooNew = "too_far_in_future"
+
 	reasonRowTooLarge   = "row_too_large"
 	reasonTooManyFields = "too_many_fields"
 	reasonExpanded      = "request_expands_too_much"
@@ -93,15 +96,15 @@ func (c *converter) record(lr plog.LogRecord, rename func(string) string, scope 
 	rec.Time = c.now
 	if ts != 0 {
 		if ts > math.MaxInt64 {
-			return rec, reasonTooNew
+			return rec, ReasonTooNew
 		}
 		rec.Time = ts.AsTime()
 	}
 	switch {
 	case rec.Time.Before(c.now.Add(-c.retention)):
-		return rec, reasonTooOld
+		return rec, ReasonTooOld
 	case rec.Time.After(c.now.Add(futureTolerance)):
-		return rec, reasonTooNew
+		return rec, ReasonTooNew
 	}
 
 	rec.Message = valueText(lr.Body())
@@ -267,8 +270,8 @@ func recordBytes(r telemetry.LogRecord, skip int) int {
 func (c *converter) rejectedSummary(what string) (n int64, message string) {
 	var parts []string
 	for _, r := range []struct{ reason, text string }{
-		{reasonTooOld, fmt.Sprintf("older than the retention of %s", c.retention)},
-		{reasonTooNew, fmt.Sprintf("more than %s in the future", futureTolerance)},
+		{ReasonTooOld, fmt.Sprintf("older than the retention of %s", c.retention)},
+		{ReasonTooNew, fmt.Sprintf("more than %s in the future", futureTolerance)},
 		{reasonRowTooLarge, fmt.Sprintf("larger than %d bytes", MaxRowBytes)},
 		{reasonTooManyFields, fmt.Sprintf("with more than %d attributes", MaxFields)},
 		{reasonNoID, "without a trace id or span id"},

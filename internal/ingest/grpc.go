@@ -40,8 +40,8 @@ const (
 // over HTTP; a call without a good one ends before its message is read.
 // What may be sent again later is answered UNAVAILABLE or RESOURCE_EXHAUSTED with
 // RetryInfo.
-func (s *Server) GRPC() *grpc.Server {
-	g := grpc.NewServer(
+func (s *Server) GRPC(options ...grpc.ServerOption) *grpc.Server {
+	g := grpc.NewServer(append(options,
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.InTapHandle(s.admit),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
@@ -49,7 +49,7 @@ func (s *Server) GRPC() *grpc.Server {
 		grpc.MaxHeaderListSize(grpcHeaderBytes),
 		grpc.ConnectionTimeout(grpcHandshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: grpcIdle}),
-	)
+	)...)
 	for sig, take := range map[signal]taker{signalLogs: s.takeLogs, signalSpans: s.takeSpans, signalMetrics: s.takeMetrics} {
 		g.RegisterService(&grpc.ServiceDesc{
 			ServiceName: services[sig],

@@ -6,7 +6,7 @@
 // its records: an answer of 200 promises as much as the Writer does, and the
 // server's writes to a spool that survives a crash. The tenant always comes
 // from the ingest key, never from the request. Package ingest never reads
-// telemetry back and decides nothing about people. Log files are read by package logfile, below this one.
+// telemetry back and decides nothing about people. Files are read by package importer, below this one.
 package ingest
 
 import (

@@ -141,9 +141,9 @@ func (c *converter) lokiRecord(e lokiEntry, resource []telemetry.Field, severity
 	rec = telemetry.LogRecord{Time: e.at, Resource: resource, Severity: severity, Message: strings.ToValidUTF8(e.line, "\uFFFD")}
 	switch {
 	case e.at.Before(c.now.Add(-c.retention)):
-		return rec, reasonTooOld
+		return rec, ReasonTooOld
 	case e.at.After(c.now.Add(futureTolerance)):
-		return rec, reasonTooNew
+		return rec, ReasonTooNew
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.metadata)) {
 		value := strings.ToValidUTF8(e.metadata[name], "\uFFFD")

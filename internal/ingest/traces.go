@@ -101,9 +101,9 @@ func (c *converter) span(sp ptrace.Span) (rec telemetry.SpanRecord, reason strin
 	}
 	switch {
 	case end == 0 || end > math.MaxInt64 || end.AsTime().After(c.now.Add(futureTolerance)):
-		return rec, reasonTooNew
+		return rec, ReasonTooNew
 	case end.AsTime().Before(c.now.Add(-c.retention)):
-		return rec, reasonTooOld
+		return rec, ReasonTooOld
 	}
 	rec = telemetry.SpanRecord{
 		TraceID: sp.TraceID().String(), SpanID: sp.SpanID().String(),

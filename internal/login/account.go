@@ -220,5 +220,8 @@ func (d *Desk) takeAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("choose password: %w", err)
 	}
+	if l.Kind == ResetLink {
+		d.tell(l.Person, "Your password was changed with a link for a new one, and every browser was signed out.")
+	}
 	return d.proceed(w, r, l.Person, proof{amr: []string{AMRPassword}, at: d.Now()}, "password", "", returnStep{Return: "/"})
 }

@@ -134,6 +134,8 @@ type Config struct {
 	Logger    *slog.Logger
 	// Providers are the organization's identity providers; nil for none.
 	Providers Providers
+	// Mail sends letters; nil where none can be sent.
+	Mail Mailer
 }
 
 // Desk signs people in and out. It is safe for concurrent use.
@@ -144,6 +146,9 @@ type Desk struct {
 	throttle *throttle
 	// second counts failures of those who knew the password.
 	second *throttle
+	// asked counts those who asked for a new password; letters wait in letters.
+	asked   *throttle
+	letters chan func(context.Context) error
 	// computing holds a place for each argon2id computation under way: each
 	// takes 64 MiB.
 	computing chan struct{}
@@ -167,6 +172,7 @@ func New(c Config) (*Desk, error) {
 	}
 	return &Desk{
 		Config: c, Steps: steps, throttle: newThrottle(c.Now), second: newSecondThrottle(c.Now), dummyHash: dummy,
+		asked: newForgotThrottle(c.Now), letters: make(chan func(context.Context) error, maxLetters),
 		computing: make(chan struct{}, 2*runtime.NumCPU()),
 	}, nil
 }
@@ -184,7 +190,7 @@ func (d *Desk) Routes() []web.Route {
 		{Pattern: "GET /login/enrol", Who: web.Anyone, Handler: d.Site.Page(d.showEnrol)},
 		{Pattern: "POST /login/enrol", Who: web.Anyone, Handler: d.Site.Form(d.enrol)},
 		{Pattern: "POST /logout", Who: web.Anyone, Handler: d.Site.Form(d.signOut)},
-	}, d.accountRoutes()...)
+	}, append(d.accountRoutes(), d.letterRoutes()...)...)
 }
 
 // Mount adds the desk's routes to a mux.

@@ -34,5 +34,6 @@ func (d *Desk) ChangePassword(ctx context.Context, s Session, password org.Passw
 	if err := d.Store.ChangePassword(ctx, s.Person.ID, hash, s.Hash, ev); err != nil {
 		return fmt.Errorf("change password: %w", err)
 	}
+	d.tell(s.Person, "Your password was changed, and your other browsers were signed out.")
 	return nil
 }

@@ -72,6 +72,7 @@ func (d *Desk) showSignIn(w http.ResponseWriter, r *http.Request) error {
 // renderSignIn shows the sign-in page, with a question for a passkey where
 // they work.
 func (d *Desk) renderSignIn(ctx context.Context, w http.ResponseWriter, status int, page web.SignInPage) error {
+	page.Forgot = d.CanMail()
 	var err error
 	if page.Passkey, err = d.askPasskey(ctx, nil); err != nil {
 		return err

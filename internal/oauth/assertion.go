@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -84,8 +85,19 @@ func (s *Server) authenticateAssertion(ctx context.Context, a spec.ClientAuth) (
 	if !verifies(token, keys) {
 		return grant.Client{}, assertionError("no key of the client made the signature")
 	}
-	if err := s.assertions.use(id, claims.ID, claims.Expiry.Time().Add(assertionLeeway), s.Now()); err != nil {
+	until := claims.Expiry.Time().Add(assertionLeeway)
+	if err := s.assertions.use(id, claims.ID, until, s.Now()); err != nil {
 		return grant.Client{}, err
+	}
+	if s.Once != nil {
+		key := assertionKey(id, claims.ID)
+		first, err := s.Once(ctx, "client "+hex.EncodeToString(key[:]), until)
+		if err != nil {
+			return grant.Client{}, fmt.Errorf("note client assertion: %w", err)
+		}
+		if !first {
+			return grant.Client{}, assertionError("jti was used before")
+		}
 	}
 	return c, nil
 }
@@ -159,8 +171,8 @@ func verifies(token *jwt.JSONWebToken, keys []jose.JSONWebKey) bool {
 }
 
 // assertions remembers which assertions were used, until they expire. The
-// memory is this process's own; docs/standards.md says so. It is safe for
-// concurrent use.
+// memory is this process's own; with replicas, Config.Once is asked as well. It
+// is safe for concurrent use.
 type assertions struct {
 	mu        sync.Mutex // guards all below
 	used      map[[sha256.Size]byte]usedAssertion
@@ -173,10 +185,15 @@ type usedAssertion struct {
 	until  time.Time
 }
 
+// assertionKey is one assertion's.
+func assertionKey(client, jti string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(client + "\x00" + jti))
+}
+
 // use marks an assertion as used. Errors: invalid_client for one that was
 // used before; temporarily_unavailable where no more can be remembered.
 func (u *assertions) use(client, jti string, until, now time.Time) error {
-	key := sha256.Sum256([]byte(client + "\x00" + jti))
+	key := assertionKey(client, jti)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.used == nil {

@@ -16,6 +16,7 @@ import (
 	_ "modernc.org/sqlite" // to lock the server's database from outside
 
 	"github.com/orielhq/oriel/internal/grant"
+	"github.com/orielhq/oriel/internal/pgtest"
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
@@ -373,16 +374,20 @@ func TestCase060_StoreFailing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.Register().Connect("ada@example.com", "shop")
-	db, err := sql.Open("sqlite", filepath.Join(s.Dir, "oriel.db"))
+	driver, where, lock := "sqlite", filepath.Join(s.Dir, "oriel.db"), "BEGIN IMMEDIATE"
+	if pgtest.Wanted() {
+		driver, where, lock = "pgx", s.Settings().DatabaseURL, "BEGIN; LOCK TABLE grants"
+	}
+	db, err := sql.Open(driver, where)
 	s.Must(err)
 	defer db.Close() //nolint:errcheck // nothing is kept
 	conn, err := db.Conn(t.Context())
 	s.Must(err)
-	_, err = conn.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	_, err = conn.ExecContext(t.Context(), lock)
 	s.Must(err)
 	res := c.Renew(c.Refresh)
 	wantOAuthError(t, res, http.StatusServiceUnavailable, "temporarily_unavailable")
-	if res.Header.Get("Retry-After") == "" || strings.Contains(strings.ToLower(res.Body), "sqlite") {
+	if res.Header.Get("Retry-After") == "" || strings.Contains(strings.ToLower(res.Body), "sql") {
 		t.Errorf("%v %s", res.Header, res.Body)
 	}
 	_, err = conn.ExecContext(t.Context(), "ROLLBACK")

@@ -1,15 +1,14 @@
 package oauth_test
 
 import (
-	"database/sql"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/testkit"
@@ -151,19 +150,12 @@ func auditKinds(t *testing.T, s *testkit.Server) []string {
 // recorded reads kind, target and detail of the audit.
 func recorded(t *testing.T, s *testkit.Server) [][3]string {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.Dir, "oriel.db"))
+	events, err := s.Admin.Events(t.Context(), audit.Filter{})
 	s.Must(err)
-	defer db.Close()
-	rows, err := db.QueryContext(t.Context(), "SELECT kind, target, detail FROM audit ORDER BY id")
-	s.Must(err)
-	defer rows.Close()
-	var out [][3]string
-	for rows.Next() {
-		var ev [3]string
-		s.Must(rows.Scan(&ev[0], &ev[1], &ev[2]))
-		out = append(out, ev)
+	out := make([][3]string, 0, len(events))
+	for _, ev := range events {
+		out = append(out, [3]string{string(ev.Kind), ev.Target, ev.Detail})
 	}
-	s.Must(rows.Err())
 	return out
 }
 

@@ -10,6 +10,7 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,6 +48,10 @@ type Config struct {
 	Resources spec.Resources
 	PublicURL spec.PublicURL
 	Now       func() time.Time
+	// Once notes for all replicas that what hash stands for was used, to be
+	// remembered until then, and returns false for one that was used before.
+	// nil where there is only this process.
+	Once func(ctx context.Context, hash string, until time.Time) (bool, error)
 }
 
 // Server is the authorization server. It is safe for concurrent use.

@@ -3,7 +3,6 @@ package org_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/store/storetest"
 )
 
 var by = audit.Shell("test")
@@ -44,7 +44,7 @@ func (r *recorder) CreateKey(ctx context.Context, k org.IngestKey, hash string, 
 
 func newDirectory(t *testing.T) (*org.Directory, *recorder) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "oriel.db")})
+	db, err := store.Open(t.Context(), storetest.Config(t))
 	if err != nil {
 		t.Fatal(err)
 	}

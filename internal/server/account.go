@@ -77,3 +77,12 @@ func linkError(err error) error {
 	}
 	return err
 }
+
+// mailer returns what sends letters, nil where none can be sent.
+func (s *Server) mailer() (login.Mailer, error) {
+	m, err := s.Settings.Mailer()
+	if m == nil || err != nil {
+		return nil, err
+	}
+	return m, nil
+}

@@ -28,13 +28,13 @@ type Admin struct {
 	db        *store.DB
 }
 
-// OpenAdmin opens the store of a data directory. Close it after use.
+// OpenAdmin opens the store of an installation. Close it after use.
 func OpenAdmin(ctx context.Context, c config.Store) (*Admin, error) {
 	master, err := c.Prepare()
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, store.Config{Path: c.Path(storeFile)})
+	db, err := store.Open(ctx, storeConfig(c))
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +64,11 @@ func newAdmin(ctx context.Context, db *store.DB, master grant.MasterKey) (*Admin
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	return &Admin{Directory: directory, Authority: authority, SCIM: db, Providers: providers, db: db}, nil
+}
+
+// storeConfig says where the store is.
+func storeConfig(c config.Store) store.Config {
+	return store.Config{Path: c.Path(storeFile), URL: c.DatabaseURL}
 }
 
 // Close closes the store.

@@ -85,7 +85,7 @@ func (d *doctor) dataDirectory(c config.Store) bool {
 	default:
 		d.note("data directory", OK, "", "%s, for its owner only", c.DataDir)
 	}
-	if _, err := os.Stat(c.Path(storeFile)); err != nil {
+	if _, err := os.Stat(c.Path(storeFile)); err != nil && c.DatabaseURL == "" {
 		d.note("database", Failed, "start the server once, or give the right --data-dir", "there is no %s in it", storeFile)
 		return false
 	}
@@ -123,6 +123,9 @@ func (d *doctor) stored(ctx context.Context, c config.Store) {
 		if strings.Contains(err.Error(), "master key") {
 			next = "set ORIEL_MASTER_KEY, or restore master.key, to the key that belongs to this database"
 		}
+		if c.DatabaseURL != "" {
+			next = ""
+		}
 		d.note("database", Failed, next, "cannot be opened: %v", err)
 		return
 	}
@@ -133,6 +136,8 @@ func (d *doctor) stored(ctx context.Context, c config.Store) {
 		d.note("integrity", Failed, "restore the database from a backup", "%v", err)
 	} else if len(problems) > 0 {
 		d.note("integrity", Failed, "restore the database from a backup", "%s", strings.Join(problems, "; "))
+	} else if c.DatabaseURL != "" {
+		d.note("integrity", OK, "", "is PostgreSQL's own business")
 	} else {
 		d.note("integrity", OK, "", "quick_check and foreign_key_check find nothing")
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/telemetry"
@@ -25,9 +28,17 @@ import (
 const (
 	inletDir = "telemetry/server"
 
-	inletPing  = "/ping"
+	inletPing = "/ping"
+	// Payloads for the spools.
 	inletLogs  = "/logs"
-	inletFlush = "/flush"
+	inletSpans = "/spans"
+	// An ExportMetricsServiceRequest in protobuf, and a remote write request
+	// of version 2.0; the answer is what was rejected, in JSON by reason.
+	inletMetrics = "/metrics/otlp"
+	inletSamples = "/metrics/samples"
+	inletFlush   = "/flush"
+	// flushLogs of a flush is not empty where only logs were written.
+	flushLogs = "logs-only"
 
 	// maxInletBytes bounds one payload.
 	maxInletBytes = 64 << 20
@@ -63,19 +74,43 @@ func (s *Server) commands() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+inletUsage, s.answerUsage)
 	mux.HandleFunc("GET "+inletPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	mux.HandleFunc("POST "+inletLogs, func(w http.ResponseWriter, r *http.Request) {
-		tenant, err := strconv.ParseUint(r.URL.Query().Get("tenant"), 10, 32)
-		if err != nil {
-			http.Error(w, "tenant must be a number", http.StatusBadRequest)
-			return
+	take := func(path string, write func(ctx context.Context, tenant telemetry.TenantID, payload []byte) (rejected map[string]int64, err error)) {
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			tenant, err := strconv.ParseUint(r.URL.Query().Get("tenant"), 10, 32)
+			if err != nil {
+				http.Error(w, "tenant must be a number", http.StatusBadRequest)
+				return
+			}
+			payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInletBytes))
+			var rejected map[string]int64
+			if err == nil {
+				rejected, err = write(r.Context(), telemetry.TenantID(tenant), payload)
+			}
+			if err != nil || len(rejected) == 0 {
+				answerInlet(w, err)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(rejected)
+		})
+	}
+	for path, e := range map[string]*engine{inletLogs: t.logs, inletSpans: t.spans} {
+		take(path, func(ctx context.Context, tenant telemetry.TenantID, payload []byte) (map[string]int64, error) {
+			return nil, e.spool.Append(ctx, spool.Record{Tenant: tenant, Payload: payload})
+		})
+	}
+	past := pastWriter{t.metrics.Past()}
+	take(inletSamples, past.WriteSamples)
+	take(inletMetrics, func(ctx context.Context, tenant telemetry.TenantID, payload []byte) (map[string]int64, error) {
+		req := pmetricotlp.NewExportRequest()
+		if err := req.UnmarshalProto(payload); err != nil {
+			return nil, fmt.Errorf("read metrics: %w", err)
 		}
-		payload, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInletBytes))
-		if err == nil {
-			err = t.logs.spool.Append(r.Context(), spool.Record{Tenant: telemetry.TenantID(tenant), Payload: payload})
-		}
-		answerInlet(w, err)
+		return past.WriteOTLP(ctx, tenant, req.Metrics())
 	})
-	mux.HandleFunc("POST "+inletFlush, func(w http.ResponseWriter, r *http.Request) { answerInlet(w, t.flush(r.Context())) })
+	mux.HandleFunc("POST "+inletFlush, func(w http.ResponseWriter, r *http.Request) {
+		answerInlet(w, t.flush(r.Context(), r.URL.Query().Has(flushLogs)))
+	})
 	return &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
 }
 
@@ -89,12 +124,25 @@ func serveInlet(ctx context.Context, server *http.Server, l net.Listener) error 
 	return nil
 }
 
-// flush makes what was written before it visible to queries.
-func (t *telemetryStore) flush(ctx context.Context) error {
-	if err := t.logs.spool.Drain(ctx); err != nil {
-		return err
+// flush makes what was written before it visible to queries, of logs alone or
+// of all signals.
+func (t *telemetryStore) flush(ctx context.Context, logsOnly bool) error {
+	engines := []*engine{t.logs, t.spans}
+	if logsOnly {
+		engines = engines[:1]
 	}
-	return t.logs.client.Flush(ctx)
+	for _, e := range engines {
+		if err := e.spool.Drain(ctx); err != nil {
+			return err
+		}
+		if err := e.client.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	if logsOnly {
+		return nil
+	}
+	return t.metrics.Past().Settle(ctx)
 }
 
 func answerInlet(w http.ResponseWriter, err error) {
@@ -135,12 +183,24 @@ func attach(ctx context.Context, c *config.Store) (client *inletClient, ok bool,
 
 func (i *inletClient) close() { i.http.CloseIdleConnections() }
 
-func (i *inletClient) flush(ctx context.Context) error {
-	return i.ask(ctx, http.MethodPost, inletFlush, nil)
+func (i *inletClient) flush(ctx context.Context, logsOnly bool) error {
+	path := inletFlush
+	if logsOnly {
+		path += "?" + flushLogs
+	}
+	return i.ask(ctx, http.MethodPost, path, nil)
 }
 
-func (i *inletClient) appendLogs(ctx context.Context, tenant telemetry.TenantID, payload []byte) error {
-	return i.ask(ctx, http.MethodPost, inletLogs+"?tenant="+strconv.FormatUint(uint64(tenant), 10), payload)
+// write hands a payload to the server.
+func (i *inletClient) write(ctx context.Context, path string, tenant telemetry.TenantID, payload []byte) (rejected map[string]int64, err error) {
+	text, err := i.do(ctx, http.MethodPost, path+"?tenant="+strconv.FormatUint(uint64(tenant), 10), payload)
+	if err != nil || len(text) == 0 {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &rejected); err != nil {
+		return nil, fmt.Errorf("read the server's answer: %w", err)
+	}
+	return rejected, nil
 }
 
 func (i *inletClient) get(ctx context.Context, path string) ([]byte, error) {

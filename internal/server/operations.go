@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -25,6 +27,9 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
+// readyTimeout bounds the question to the store: probes do not wait long.
+const readyTimeout = 2 * time.Second
+
 // readiness is the answer of readyz: each part is "ok" or says what is wrong.
 type readiness struct {
 	Store  string `json:"store"`
@@ -39,7 +44,9 @@ type readiness struct {
 // and tokens go on working, but the server is not ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ready, status := readiness{"ok", "ok", "ok", "ok", "ok"}, http.StatusOK
-	if _, err := s.db.HasOwner(r.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if _, err := s.db.HasOwner(ctx); err != nil {
 		s.log.WarnContext(r.Context(), "store not ready", "err", err)
 		ready.Store, status = "the store does not answer", http.StatusServiceUnavailable
 	}

@@ -119,6 +119,7 @@ type Server struct {
 	inlet        net.Listener
 	grpc         *grpc.Server
 	grpcListener net.Listener
+	secure       secure
 	routes       []web.Route
 }
 
@@ -152,6 +153,9 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.openTelemetry(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openTLS(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.mount(); err != nil {
 		return nil, err
 	}
@@ -182,9 +186,12 @@ func (s *Server) openState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = store.Open(ctx, store.Config{Path: s.Settings.Path(storeFile), Unsafe: s.UnsafeStore, Logger: s.log}); err != nil {
+	where := storeConfig(s.Settings.Store)
+	where.Unsafe, where.Logger = s.UnsafeStore, s.log
+	if s.db, err = store.Open(ctx, where); err != nil {
 		return err
 	}
+	s.countRepeatedWrites()
 	if err := s.db.SetPublicURL(ctx, s.public.String()); err != nil {
 		return err
 	}
@@ -228,10 +235,14 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
+	letters, err := s.mailer()
+	if err != nil {
+		return err
+	}
 	s.desk, err = login.New(login.Config{
 		Store: s.db, People: s.db, Directory: s.directory, Factors: factors, Providers: providers,
 		Site: site, Key: s.authority.Master.Derive("signed steps"),
-		PublicURL: s.public.String(), Now: s.Now, Logger: s.log,
+		PublicURL: s.public.String(), Now: s.Now, Logger: s.log, Mail: letters,
 	})
 	if err != nil {
 		return err
@@ -249,14 +260,7 @@ func (s *Server) mount() error {
 	as, err := oauth.New(oauth.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Gate: s.gate, Clients: s.db,
 		Documents: documents, Admission: s.Settings.Admission(),
-		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now,
-	})
-	if err != nil {
-		return err
-	}
-	con, err := console.New(console.Config{
-		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs.client,
+		Proofs: proofs, Resources: resources, PublicURL: s.public, Now: s.Now, Once: s.once(),
 	})
 	if err != nil {
 		return err
@@ -264,6 +268,14 @@ func (s *Server) mount() error {
 	set, err := tools.NewSet(tools.Config{
 		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
 		CheckLogs: victoria.Guard, CheckMetrics: prom.Check, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
+		ConsoleURL: s.public.String(),
+	})
+	if err != nil {
+		return err
+	}
+	con, err := console.New(console.Config{
+		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs.client, Explore: set,
 	})
 	if err != nil {
 		return err
@@ -288,7 +300,7 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	s.grpc = in.GRPC()
+	s.grpc = in.GRPC(s.grpcOptions()...)
 	s.routes = append(s.routes, site.AssetRoutes()...)
 	s.routes = append(s.routes, s.desk.Routes()...)
 	s.routes = append(s.routes, providers.Routes()...)
@@ -329,6 +341,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background.Go(func() error { s.gate.Run(serving); return nil })
 	background.Go(func() error { s.self.Run(serving, s.telemetry.logWriter()); return nil })
 	background.Go(func() error { s.sweep(serving); return nil })
+	background.Go(func() error { s.desk.RunLetters(serving); return nil })
 	background.Go(func() error { s.followSelfTeam(serving); return nil })
 
 	commands := s.commands()
@@ -343,7 +356,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- s.serveHTTP() }()
+	background.Go(func() error { return s.secure.run(serving) })
 	s.log.InfoContext(ctx, "serving", "url", s.public.String(), "listen", s.listener.Addr().String(), "otlp_grpc", s.GRPCAddr(), "version", s.Version)
 
 	var err error
@@ -385,6 +399,7 @@ func (s *Server) close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.secure.close())
 	if s.inlet != nil {
 		if err := s.inlet.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
@@ -421,8 +436,24 @@ func (s *Server) Announce(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// sweep removes what nobody needs any more, and rotates the signing key.
+// leaderPause is waited before standing for leader again.
+const leaderPause = 5 * time.Second
+
+// sweep has one of the replicas remove what nobody needs any more.
 func (s *Server) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.db.Lead(ctx, s.lead); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "cannot stand for leader", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+// lead removes what nobody needs any more, and rotates the signing key.
+func (s *Server) lead(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
@@ -433,6 +464,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.db.SweepSessions(ctx, now.Add(-login.SessionIdle), now),
 			s.db.SweepChallenges(ctx, now),
 			s.db.SweepAccountLinks(ctx, now),
+			s.db.SweepAssertions(ctx, now),
 			s.db.SweepSignIns(ctx, now.Add(-changesAge)),
 			s.db.SweepChanges(ctx, now.Add(-changesAge)))
 		if err != nil && ctx.Err() == nil {

@@ -20,7 +20,7 @@ import (
 
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
-	"github.com/orielhq/oriel/internal/ingest/logfile"
+	"github.com/orielhq/oriel/internal/ingest/importer"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/server"
 	"github.com/orielhq/oriel/internal/testkit"
@@ -314,11 +314,11 @@ func TestImport(t *testing.T) {
 	fmt.Fprintf(&b, "%s INFO order from long ago\n", now.AddDate(-1, 0, 0).Format(time.RFC3339))
 	s.Must(os.WriteFile(file, []byte(b.String()), 0o600))
 	settings := s.Settings()
-	run := func() logfile.Summary {
+	run := func() importer.Summary {
 		t.Helper()
 		sum, err := server.Import(t.Context(), server.ImportConfig{
 			Store: settings.Store, Telemetry: settings.Telemetry, Engine: testkit.Engine, Logger: slog.New(slog.DiscardHandler),
-			Options: logfile.ImportOptions{Tenant: shop.Tenant, Now: time.Now, Format: "auto", Location: time.UTC},
+			Options: importer.Options{Tenant: shop.Tenant, Now: time.Now, Format: "auto", Location: time.UTC},
 			Files:   []string{file},
 		})
 		s.Must(err)

@@ -49,6 +49,8 @@ type telemetryConfig struct {
 	keep bool
 	// logsOnly opens the log engine alone.
 	logsOnly bool
+	// now is the metrics' clock; nil is time.Now.
+	now func() time.Time
 }
 
 // forEver is the retention of those who delete nothing.
@@ -115,7 +117,7 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 	}
 	// After the engines: their spools' locks guard this folder too.
 	t.metrics, err = prom.Open(prom.Config{
-		Dir: c.store.Path(metricsDir), Retention: metricRetention, Check: t.watermark.Check, Logger: c.log,
+		Dir: c.store.Path(metricsDir), Retention: metricRetention, Check: t.watermark.Check, Logger: c.log, Now: c.now,
 	})
 	return t, err
 }
@@ -123,7 +125,7 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 // openTelemetry opens the server's telemetry store and the inlet to it.
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = openTelemetry(ctx, telemetryConfig{
-		store: &s.Settings.Store, options: &s.Settings.Telemetry, retention: s.Settings.Retention, command: s.Engine, log: s.log, registerer: s.registry,
+		store: &s.Settings.Store, options: &s.Settings.Telemetry, retention: s.Settings.Retention, command: s.Engine, log: s.log, registerer: s.registry, now: s.Now,
 	})
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (db *DB) AddDevice(ctx context.Context, d grant.Device, ceiling grant.Devic
 		}
 		const oldest = `DELETE FROM device_codes WHERE hash IN (
 			SELECT hash FROM device_codes WHERE ($1 = '' OR address = $1) AND grant_id = ''
-			ORDER BY created_at DESC, hash LIMIT -1 OFFSET $2)`
+			ORDER BY created_at DESC, hash LIMIT 1000000000 OFFSET $2)`
 		if _, err := t.exec(oldest, d.Address, int64(ceiling.Address-1)); err != nil {
 			return fmt.Errorf("keep to the ceiling of an address: %w", err)
 		}
@@ -76,6 +76,9 @@ func (db *DB) ApproveDevice(ctx context.Context, userHash string, g grant.Grant,
 		}
 		if d.Grant != "" {
 			s, err := standing(ctx, t, d.Grant)
+			if err != nil && !errors.Is(err, grant.ErrNotFound) {
+				return err
+			}
 			if err == nil && s.Grant.Person == g.Person {
 				return nil // a double click
 			}

@@ -110,3 +110,28 @@ func (db *DB) UseAssertion(ctx context.Context, hash string, expires time.Time, 
 // assertionSlack keeps a used assertion beyond its end for as long as clocks
 // may differ.
 const assertionSlack = 5 * time.Minute
+
+// SweepAssertions forgets used assertions that have expired.
+func (db *DB) SweepAssertions(ctx context.Context, now time.Time) error {
+	return db.update(ctx, func(t *tx) error {
+		if _, err := t.exec("DELETE FROM used_assertions WHERE expires_at < $1", millis(now.Add(-assertionSlack))); err != nil {
+			return fmt.Errorf("sweep used assertions: %w", err)
+		}
+		return nil
+	})
+}
+
+// UseOnce notes that what hash stands for was used, to be remembered until
+// then. It returns false where that was noted before. It reads nothing, so that
+// on PostgreSQL many at once do not come in each other's way.
+func (db *DB) UseOnce(ctx context.Context, hash string, until time.Time) (first bool, err error) {
+	err = db.update(ctx, func(t *tx) error {
+		n, err := t.exec("INSERT INTO used_assertions (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING", hash, millis(until))
+		if err != nil {
+			return fmt.Errorf("note assertion: %w", err)
+		}
+		first = n == 1
+		return nil
+	})
+	return first, err
+}

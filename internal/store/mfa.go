@@ -160,7 +160,7 @@ func (db *DB) TakeAssertion(ctx context.Context, id mfa.ID, credential string, c
 		if err != nil {
 			return fmt.Errorf("use challenge: %w", err)
 		}
-		n, err := t.exec(`UPDATE factors SET credential = $1, last_used_at = CASE WHEN $2 = 0 THEN last_used_at ELSE $2 END WHERE id = $3`,
+		n, err := t.exec(`UPDATE factors SET credential = $1, last_used_at = CASE WHEN CAST($2 AS BIGINT) = 0 THEN last_used_at ELSE CAST($2 AS BIGINT) END WHERE id = $3`,
 			credential, millis(at), string(id))
 		if err != nil {
 			return fmt.Errorf("note use of passkey: %w", err)

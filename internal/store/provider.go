@@ -65,7 +65,7 @@ func (db *DB) CreateProvider(ctx context.Context, p sso.Provider, ev audit.Event
 }
 
 func (t *tx) insertDomain(id sso.ID, domain string) error {
-	_, err := t.exec("INSERT INTO provider_domains (domain, provider_id, sso_only) VALUES ($1, $2, 0)", domain, string(id))
+	_, err := t.exec("INSERT INTO provider_domains (domain, provider_id, sso_only) VALUES ($1, $2, FALSE)", domain, string(id))
 	if isUnique(err) {
 		return fmt.Errorf("%s: %w", domain, sso.ErrDomainTaken)
 	}
@@ -262,7 +262,7 @@ func (db *DB) SetDomain(ctx context.Context, id sso.ID, domain string, ev audit.
 // passwordSessions are the browser sessions of a domain's people that came
 // from a password, but for those of break-glass owners. The domain is a suffix
 // compared as it is: it may hold no wildcard.
-const passwordSessions = `person_id IN (SELECT id FROM people WHERE break_glass = 0 AND substr(email, -length($1)) = $1)
+const passwordSessions = `person_id IN (SELECT id FROM people WHERE NOT break_glass AND substr(email, length(email) - length($1) + 1) = $1)
 	AND hash NOT IN (SELECT session_hash FROM provider_sign_ins)`
 
 // SetSSOOnly implements sso.Store.

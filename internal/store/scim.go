@@ -266,7 +266,7 @@ func (t *tx) deletePerson(id org.PersonID, at time.Time) error {
 		return err
 	}
 	for _, text := range []string{
-		"UPDATE people SET email = '" + deletedPrefix + "' || id, password_hash = '', owner = 0 WHERE id = $1",
+		"UPDATE people SET email = '" + deletedPrefix + "' || id, password_hash = '', owner = FALSE WHERE id = $1",
 		"DELETE FROM members WHERE person_id = $1",
 		"DELETE FROM group_members WHERE person_id = $1",
 		"DELETE FROM scim_users WHERE person_id = $1",

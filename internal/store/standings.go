@@ -35,11 +35,18 @@ func (k *standings) check(t *tx) error {
 	return nil
 }
 
-func (k *standings) forget() { clear(k.known) }
+func (k *standings) forget() {
+	if k != nil {
+		clear(k.known)
+	}
+}
 
 // recall returns a copy that the caller may change as far as a change of a
 // grant does.
 func (k *standings) recall(id grant.ID) *grant.Standing {
+	if k == nil {
+		return nil
+	}
 	s, ok := k.known[id]
 	if !ok {
 		return nil
@@ -50,6 +57,9 @@ func (k *standings) recall(id grant.ID) *grant.Standing {
 
 // remember keeps a standing as it would be read again.
 func (k *standings) remember(s grant.Standing) {
+	if k == nil {
+		return
+	}
 	if k.known == nil || len(k.known) >= maxKnownStandings {
 		k.known = make(map[grant.ID]grant.Standing)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
+	"time"
 )
 
 // maxStatements bounds how many statements stay prepared. The store has far
@@ -23,20 +25,27 @@ type preparer interface {
 // compile most of ours than to run them. On one connection, rows of a
 // statement must be closed before the same statement runs again.
 type statements struct {
-	on    preparer
+	on preparer
+	// keep is how many stay prepared, 0 where the driver sees to it. Such a
+	// driver is one over a network: its queries end with their context, and
+	// its texts are of Unicode alone.
+	keep int
+	// again is how often a query is repeated whose connection was lost: once
+	// for each that a pool may have kept. In a transaction it is not.
+	again int
 	mu    sync.RWMutex // guards ready
 	ready map[string]*sql.Stmt
 }
 
-func newStatements(on preparer) *statements {
-	return &statements{on: on, ready: make(map[string]*sql.Stmt)}
+func newStatements(on preparer, keep int) *statements {
+	return &statements{on: on, keep: keep, ready: make(map[string]*sql.Stmt)}
 }
 
 // prepared returns the statement, or nil where it cannot be kept: then it is
 // run as it is, and says itself what is wrong with it.
 func (s *statements) prepared(text string) *sql.Stmt {
 	s.mu.RLock()
-	stmt, full := s.ready[text], len(s.ready) >= maxStatements
+	stmt, full := s.ready[text], len(s.ready) >= s.keep
 	s.mu.RUnlock()
 	if stmt != nil || full {
 		return stmt
@@ -58,6 +67,7 @@ func (s *statements) prepared(text string) *sql.Stmt {
 
 // ExecContext is that of sql.DB.
 func (s *statements) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	args = s.storable(args)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.ExecContext(ctx, args...)
 	}
@@ -66,20 +76,71 @@ func (s *statements) ExecContext(ctx context.Context, text string, args ...any) 
 
 // QueryContext is that of sql.DB.
 func (s *statements) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	args = s.storable(args)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryContext(ctx, args...)
 	}
-	return s.on.QueryContext(ctx, text, args...)
+	ctx = s.bounded(ctx)
+	for n := 0; ; n++ {
+		rows, err := s.on.QueryContext(ctx, text, args...)
+		if err == nil || n >= s.again || !lostConnection(err) || ctx.Err() != nil {
+			return rows, err
+		}
+	}
 }
 
-// QueryRowContext is that of sql.DB, but it goes on when the caller does not
-// wait any more: the row is there sooner than what would watch for that.
+// bounded ends a query over a network that swallows everything. In a
+// transaction the context is bounded already.
+func (s *statements) bounded(ctx context.Context) context.Context {
+	if s.again == 0 {
+		return ctx
+	}
+	// What reads the rows does not say when it is done: the timer does.
+	ctx, cancel := context.WithCancel(ctx)
+	time.AfterFunc(pgQuery, cancel)
+	return ctx
+}
+
+// storable replaces what PostgreSQL keeps in no text: the character 0 and
+// bytes that are not UTF-8. Strangers send both; an address that has them is
+// nobody's, and no reason to fail.
+func (s *statements) storable(args []any) []any {
+	if s.keep > 0 {
+		return args
+	}
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = storable(text)
+		}
+	}
+	return args
+}
+
+func storable(text string) string {
+	if strings.IndexByte(text, 0) >= 0 {
+		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// QueryRowContext is that of sql.DB, but on SQLite it goes on when the caller
+// does not wait any more: the row is there sooner than what would watch for
+// that.
 func (s *statements) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
-	ctx = context.WithoutCancel(ctx)
+	if s.keep > 0 {
+		ctx = context.WithoutCancel(ctx)
+	}
+	args = s.storable(args)
 	if stmt := s.prepared(text); stmt != nil {
 		return stmt.QueryRowContext(ctx, args...)
 	}
-	return s.on.QueryRowContext(ctx, text, args...)
+	ctx = s.bounded(ctx)
+	for n := 0; ; n++ {
+		row := s.on.QueryRowContext(ctx, text, args...)
+		if err := row.Err(); err == nil || n >= s.again || !lostConnection(err) || ctx.Err() != nil {
+			return row
+		}
+	}
 }
 
 // close ends the statements; what they ran on is closed by its owner.

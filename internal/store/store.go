@@ -2,26 +2,29 @@
 // what packages org, grant, login and access ask for. It holds no rules; each
 // method is one transaction.
 //
-// Writes go through one goroutine that commits what is waiting together
-// (group commit): a write that has returned is on disk, and many writers
-// share one fsync. Reads run beside it.
+// The relational database is a SQLite file or a PostgreSQL database: one SQL
+// text and one set of migrations for both.
+//
+// On SQLite, writes go through one goroutine that commits what is waiting
+// together (group commit): a write that has returned is on disk, and many
+// writers share one fsync. Reads run beside it. On PostgreSQL each write is a
+// serialisable transaction on a connection of its own, run again where the
+// database says that it came in another's way: what is right with one writer
+// stays right with many, in any number of processes.
 package store
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
+	"github.com/jackc/pgx/v5/pgconn"
 	sqlite "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -29,12 +32,9 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
 const (
-	// busyTimeout is how long a write waits for an administration command
-	// that is writing at the same time.
+	// busyTimeout is how long a write waits for another process that is
+	// writing the same at the same time.
 	busyTimeout = 5 * time.Second
 	// maxReaders bounds the connections that read.
 	maxReaders = 4
@@ -49,22 +49,28 @@ var ErrClosed = errors.New("the store is closed")
 type Config struct {
 	// Path is the SQLite file; it is created where it does not exist.
 	Path string
-	// Unsafe leaves out the wait for the disk at each commit. A crash of the
-	// machine may then undo acknowledged writes; only benchmarks want it.
+	// URL is that of a PostgreSQL database (postgres://…); with one, Path is
+	// not looked at.
+	URL string
+	// Unsafe leaves out SQLite's wait for the disk at each commit. A crash of
+	// the machine may then undo acknowledged writes; only benchmarks want it.
 	Unsafe bool
 	Logger *slog.Logger
 }
 
 // DB is an open store. It is safe for concurrent use, also by several
-// processes on one file.
+// processes on one file or database.
 type DB struct {
 	// pools are what writer and read run on.
 	pools []*sql.DB
+	read  *statements
+	// postgres is nil on SQLite, and the next three are nil on PostgreSQL.
+	postgres *postgres
 	// conn is the one connection that writes, in the hands of the writer.
-	conn    *sql.Conn
-	write   *statements
-	read    *statements
-	jobs    chan *job
+	conn  *sql.Conn
+	write *statements
+	jobs  chan *job
+
 	closing chan struct{}
 	closed  chan struct{}
 	// standings is the writer's alone.
@@ -80,6 +86,13 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.URL != "" {
+		return openPostgres(ctx, c)
+	}
+	return openSQLite(ctx, c)
+}
+
+func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	synchronous := "FULL"
 	if c.Unsafe {
 		synchronous = "OFF"
@@ -96,7 +109,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, fmt.Errorf("open %s: %w", c.Path, err)
 	}
 	w.SetMaxOpenConns(1)
-	if err := migrate(ctx, w); err != nil {
+	if err := migrateSQLite(ctx, w); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), w.Close())
 	}
 	r, err := sql.Open("sqlite", dsn("deferred"))
@@ -110,7 +123,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), w.Close(), r.Close())
 	}
 	db := &DB{
-		pools: []*sql.DB{w, r}, conn: conn, write: newStatements(conn), read: newStatements(r), log: c.Logger,
+		pools: []*sql.DB{w, r}, conn: conn, write: newStatements(conn, maxStatements), read: newStatements(r, maxStatements), log: c.Logger,
 		jobs: make(chan *job, maxBatch), closing: make(chan struct{}), closed: make(chan struct{}),
 		committed: make(chan struct{}, 1),
 	}
@@ -123,30 +136,21 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	return db, nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	p, err := goose.NewProvider(database.DialectSQLite3, db, files)
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return nil
-}
-
 // Close waits for the writes under way and closes the store.
 func (db *DB) Close() error {
 	close(db.closing)
+	if db.postgres != nil {
+		db.postgres.stop()
+	}
 	<-db.closed
 	return db.closePools()
 }
 
 func (db *DB) closePools() error {
-	errs := []error{db.write.close(), db.read.close(), db.conn.Close()}
+	errs := []error{db.read.close()}
+	if db.conn != nil {
+		errs = append(errs, db.write.close(), db.conn.Close())
+	}
 	for _, p := range db.pools {
 		errs = append(errs, p.Close())
 	}
@@ -161,17 +165,56 @@ type job struct {
 	err  error
 }
 
-// tx is a transaction of the writer.
+// tx is a transaction that writes.
 type tx struct {
 	*statements
-	// ctx is nobody's: the transaction belongs to all whose jobs share it.
+	// ctx is nobody's: on SQLite the transaction belongs to all whose jobs
+	// share it.
 	ctx context.Context
-	// changes counts what was appended to the change feed.
-	changes int
+	// pending are the changes of the job under way, which run appends to the
+	// feed; head is the number of the newest appended one, 0 for none.
+	pending []change
+	head    int64
 	// writes counts the statements of the job under way that may have written.
 	writes int
-	// standings holds what is known without reading.
+	// standings holds what is known without reading; nil on PostgreSQL, where
+	// others write at the same time.
 	standings *standings
+	// feed is done before changes are appended, told after it.
+	feed, told func(*tx) error
+}
+
+// change is one line of the change feed.
+type change struct {
+	kind access.ChangeKind
+	id   string
+	at   time.Time
+}
+
+// run does a job and appends its changes to the feed.
+func (t *tx) run(do func(*tx) error) error {
+	t.pending, t.writes = t.pending[:0], 0
+	if err := do(t); err != nil {
+		return err
+	}
+	if len(t.pending) == 0 {
+		return nil
+	}
+	if t.feed != nil {
+		if err := t.feed(t); err != nil {
+			return fmt.Errorf("append to the change feed: %w", err)
+		}
+	}
+	for _, c := range t.pending {
+		if err := t.QueryRow("INSERT INTO changes (kind, id, at) VALUES ($1, $2, $3) RETURNING seq",
+			string(c.kind), c.id, millis(c.at)).Scan(&t.head); err != nil {
+			return fmt.Errorf("append to the change feed: %w", err)
+		}
+	}
+	if t.told != nil {
+		return t.told(t)
+	}
+	return nil
 }
 
 // ExecContext is that of sql.Tx.
@@ -220,6 +263,9 @@ func (t *tx) QueryRow(text string, args ...any) *sql.Row {
 // update runs do in a transaction and returns when it is on disk. do may be
 // called more than once and must do nothing but query the transaction.
 func (db *DB) update(ctx context.Context, do func(*tx) error) error {
+	if db.postgres != nil {
+		return db.postgres.update(ctx, do)
+	}
 	j := &job{ctx: ctx, do: do, done: make(chan error, 1)}
 	select {
 	case db.jobs <- j:
@@ -291,9 +337,24 @@ func (db *DB) commit(jobs []*job) {
 		j.done <- j.err
 	}
 	if err == nil && changes {
-		select {
-		case db.committed <- struct{}{}:
-		default:
+		db.tell()
+	}
+}
+
+// tell says that there may be something new in the change feed.
+func (db *DB) tell() {
+	select {
+	case db.committed <- struct{}{}:
+	default:
+	}
+}
+
+// raise notes the number of a change that this process has committed.
+func (db *DB) raise(head int64) {
+	for {
+		old := db.head.Load()
+		if head <= old || db.head.CompareAndSwap(old, head) {
+			return
 		}
 	}
 }
@@ -346,13 +407,12 @@ func (db *DB) attempt(jobs []*job, savepoints bool) (changes bool, err error) {
 				return false, fmt.Errorf("savepoint: %w", err)
 			}
 		}
-		end, before := "RELEASE job", t.changes
-		t.writes = 0
-		if j.err = j.do(t); j.err != nil {
+		end, before := "RELEASE job", t.head
+		if j.err = t.run(j.do); j.err != nil {
 			if t.writes > 0 && !savepoints {
 				return false, errUndo
 			}
-			end, t.changes = "ROLLBACK TO job; RELEASE job", before
+			end, t.head = "ROLLBACK TO job; RELEASE job", before
 			t.standings.forget()
 		}
 		if savepoints {
@@ -361,20 +421,12 @@ func (db *DB) attempt(jobs []*job, savepoints bool) (changes bool, err error) {
 			}
 		}
 	}
-	var head int64
-	if t.changes > 0 {
-		if err := t.QueryRow("SELECT max(seq) FROM changes").Scan(&head); err != nil {
-			return false, fmt.Errorf("read head of the change feed: %w", err)
-		}
-	}
 	if err := control("COMMIT"); err != nil {
 		return false, fmt.Errorf("commit: %w", err)
 	}
 	done = true
-	if t.changes > 0 {
-		db.head.Store(head)
-	}
-	return t.changes > 0, nil
+	db.raise(t.head)
+	return t.head > 0, nil
 }
 
 // exec runs a statement and returns how many rows it changed.
@@ -386,12 +438,10 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// change appends to the change feed.
+// change appends to the change feed, when the job is done. It returns an error
+// only to be used as the other steps of a job are.
 func (t *tx) change(kind access.ChangeKind, id string, at time.Time) error {
-	t.changes++
-	if _, err := t.exec("INSERT INTO changes (kind, id, at) VALUES ($1, $2, $3)", string(kind), id, millis(at)); err != nil {
-		return fmt.Errorf("append to the change feed: %w", err)
-	}
+	t.pending = append(t.pending, change{kind, id, at})
 	return nil
 }
 
@@ -409,6 +459,10 @@ func (t *tx) record(events ...audit.Event) error {
 
 // isUnique says whether err is a violated UNIQUE or PRIMARY KEY constraint.
 func isUnique(err error) bool {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		return pe.Code == uniqueViolation
+	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false

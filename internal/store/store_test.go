@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,11 +16,12 @@ import (
 	"github.com/orielhq/oriel/internal/grant/granttest"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/store/storetest"
 )
 
 func open(tb testing.TB) *store.DB {
 	tb.Helper()
-	db, err := store.Open(tb.Context(), store.Config{Path: filepath.Join(tb.TempDir(), "dir with #odd? name.db")})
+	db, err := store.Open(tb.Context(), odd(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -29,6 +31,15 @@ func open(tb testing.TB) *store.DB {
 		}
 	})
 	return db
+}
+
+// odd is a new store; that of a file has a name that must be escaped.
+func odd(tb testing.TB) store.Config {
+	c := storetest.Config(tb)
+	if c.Path != "" {
+		c.Path = filepath.Join(tb.TempDir(), "dir with #odd? name.db")
+	}
+	return c
 }
 
 func person(n int, owner bool) org.Person {
@@ -131,6 +142,57 @@ func TestChangeFeed(t *testing.T) {
 	}
 }
 
+// A database that went back to an older state, as after a failover that lost
+// something, must not leave followers with what they read before.
+func TestFollowerOfAStoreThatWentBack(t *testing.T) {
+	f := granttest.New(t)
+	ctx := t.Context()
+	tokens := f.Connect("c")
+	_, key, err := f.Directory.AddKey(ctx, "shop", "agent", audit.System())
+	f.Must(err)
+	gate, err := access.NewGate(ctx, access.Config{
+		Source: f.DB, Keys: f.Authority.Keys, Issuer: granttest.Issuer, Now: f.Now, Lifetimes: f.Authority.Lifetimes, Logger: slog.New(slog.DiscardHandler),
+	})
+	f.Must(err)
+	check := func() error {
+		_, err := gate.Check(ctx, tokens.Access, f.Resources.Bare())
+		return err
+	}
+	f.Must(check())
+	_, err = gate.CheckKey(ctx, key)
+	f.Must(err)
+	_, at, err := f.DB.ChangesAfter(ctx, -1)
+	f.Must(err)
+	if at < 2 {
+		t.Fatalf("the feed is at %d", at)
+	}
+	if changes, newest, err := f.DB.ChangesAfter(ctx, at); err != nil || len(changes) != 0 || newest != at {
+		t.Errorf("nothing new: %v, %d, %v", changes, newest, err)
+	}
+	// Behind everybody's back: the grant is over, the newest changes are gone.
+	f.Must(f.DB.Tamper(ctx, "UPDATE grants SET ended_at = 1, end_reason = 'before'"))
+	f.Must(f.DB.Tamper(ctx, "UPDATE ingest_keys SET revoked_at = 1"))
+	f.Must(check())
+	f.Must(f.DB.Tamper(ctx, fmt.Sprintf("DELETE FROM changes WHERE seq >= %d", at)))
+	running, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); gate.Run(running) }()
+	for deadline := time.Now().Add(5 * time.Second); check() == nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("the gate goes on from what it read before")
+		}
+	}
+	if _, err := gate.CheckKey(ctx, key); !errors.Is(err, access.ErrKeyUnknown) {
+		t.Errorf("the key: %v", err)
+	}
+	stop()
+	<-done
+	// From there on it follows as ever.
+	if _, newest, err := f.DB.ChangesAfter(ctx, at); err != nil || newest >= at {
+		t.Errorf("the newest is %d, %v, and was %d", newest, err, at)
+	}
+}
+
 func TestSweepKeepsWhatIsNeeded(t *testing.T) {
 	f := granttest.New(t)
 	ctx := t.Context()
@@ -164,7 +226,7 @@ func TestAcknowledgedWritesSurviveReopening(t *testing.T) {
 }
 
 func TestWritesAfterCloseAreRefused(t *testing.T) {
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "x.db")})
+	db, err := store.Open(t.Context(), odd(t))
 	if err != nil {
 		t.Fatal(err)
 	}

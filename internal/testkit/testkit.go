@@ -1,5 +1,5 @@
 // Package testkit gives tests a whole server on a port of its own, with a
-// clock to turn, real SQLite, the real log engine, and a client that signs in
+// clock to turn, a real database (see package storetest), the real log engine, and a client that signs in
 // and connects without a browser.
 //
 // A package that uses it calls [Main] from its TestMain: the engine runs in a
@@ -23,7 +23,9 @@ import (
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/pgtest"
 	"github.com/orielhq/oriel/internal/server"
+	"github.com/orielhq/oriel/internal/store/storetest"
 	"github.com/orielhq/oriel/internal/web"
 )
 
@@ -146,6 +148,9 @@ func StartOn(tb testing.TB, network clientdoc.Network, change ...func(*config.Se
 	s := &Server{TB: tb, Dir: tb.TempDir(), Clock: &Clock{}, logs: &lockedBuffer{}, network: network, sessions: make(map[string][]*http.Cookie)}
 	s.Clock.ToMinute(5)
 	s.settings = config.Server{Store: config.Store{DataDir: s.Dir}, Listen: "127.0.0.1:0", OTLPGRPCListen: config.NoListen}
+	if pgtest.Wanted() {
+		s.settings.DatabaseURL = storetest.URL(tb)
+	}
 	s.settings.Sessions.Disconnect, s.settings.Sessions.Reconnect = "hourly", "refresh"
 	s.settings.Sessions.Idle = 30 * 24 * time.Hour
 	s.settings.Tokens.Lifetime, s.settings.Tokens.ReuseWindow = time.Hour, 10*time.Minute

@@ -69,7 +69,7 @@ func (a *answer) render() Result {
 	if a.cellBytes == 0 {
 		a.cellBytes = maxCellBytes
 	}
-	most := a.call.maxTokens * bytesPerToken
+	most := a.call.room()
 	f := newFence(a.kind)
 	all := a.count()
 	if text := a.compose(all, a.cellBytes, f); len(text) <= most {

@@ -77,6 +77,7 @@ func getLogContext(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	c.linkContext(q, anchor)
 	if anchor == nil {
 		return c.nothing(ctx, q, q.query)
 	}
@@ -191,7 +192,7 @@ func (c *call) neighbours(ctx context.Context, anchor telemetry.LogRow, text str
 // renderContext writes the record in full and as many of its neighbours as
 // fit, those next to it first.
 func (c *call) renderContext(anchor telemetry.LogRow, older, newer []telemetry.LogRow, of string, notes []string) string {
-	most := c.maxTokens * bytesPerToken
+	most := c.room()
 	f := newFence("log")
 	compose := func(n, cellBytes, fullBytes int) string {
 		o, w := older[:min(n, len(older))], newer[:min(n, len(newer))]

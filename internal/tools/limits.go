@@ -146,23 +146,11 @@ const progressPeriod = time.Second
 // what is left to the call, reporting progress. most is the longest the query
 // itself may take.
 func (c *call) query(ctx context.Context, what string, most time.Duration, run func(ctx context.Context, most time.Duration) error) error {
-	limits := c.set.limiter.limits
-	left := limits.CallTime - c.spent
-	if c.queries >= limits.CallQueries || left <= 0 {
-		return fmt.Errorf("%w: the call has used up its time", telemetry.ErrTooExpensive)
-	}
-	c.queries++
-	end, err := c.set.limiter.begin(ctx, c.caller.Person().ID)
-	if err != nil {
-		return err
-	}
-	defer end()
-	began := c.set.Now()
-	defer func() { c.spent += c.set.Now().Sub(began) }()
-	most = min(most, left)
-	stop := c.reportWhile(what, most)
-	defer stop()
-	return run(ctx, most)
+	return c.set.spend(ctx, c.caller.Person().ID, &c.usage, most, func(ctx context.Context, most time.Duration) error {
+		stop := c.reportWhile(what, most)
+		defer stop()
+		return run(ctx, most)
+	})
 }
 
 // reportWhile reports that something is being done, at once and again while it

@@ -58,6 +58,7 @@ func listServices(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	c.link("/explore", w)
 	q := allLogs(w)
 	res, err := c.askLogs(ctx, "listing services", q, q.with(
 		"stats by ("+telemetry.FieldService+", "+fieldEnvironment+") count(_time) as n, count(_time) if ("+filterErrors+") as errors, max(_time) as last"+

@@ -61,6 +61,7 @@ func (c *call) logQuestion() (q logQuestion, err error) {
 		return q, err
 	}
 	q.text, q.pipes, err = c.checkLogs(q.query)
+	c.linkLogs(q)
 	return q, err
 }
 
@@ -124,7 +125,7 @@ func (c *call) askLogs(ctx context.Context, what string, q logQuestion, text str
 // assistant can do something about them.
 func (c *call) queryLogs(ctx context.Context, what string, q telemetry.LogQuery, bytes int) (res telemetry.LogResult, err error) {
 	err = c.query(ctx, what, searchTime, func(ctx context.Context, most time.Duration) error {
-		res, err = c.set.Logs.QueryLogs(ctx, c.caller.View(org.LogsRead), q, telemetry.Budget{Rows: q.Limit, Bytes: bytes, Time: most})
+		res, err = c.set.readLogs(ctx, c.caller, q, bytes, most)
 		return err
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/orielhq/oriel/internal/org"
@@ -129,29 +128,5 @@ func parseSeverities(a arguments) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := telemetry.Severities()
-	wanted := make(map[string]bool)
-	for _, text := range list {
-		for part := range strings.SplitSeq(text, ",") {
-			name, above := strings.CutSuffix(strings.TrimSpace(part), "+")
-			if name == "" && !above {
-				continue
-			}
-			i := slices.Index(all, telemetry.ParseSeverity(name))
-			if i < 0 {
-				return nil, problemf("severity %s is not known; use %s, several separated by commas, or for example warn+ for warn and above.",
-					quoteArgument(part), strings.ToLower(strings.Join(all, ", ")))
-			}
-			wanted[all[i]] = true
-			if above {
-				for _, more := range all[i:] {
-					wanted[more] = true
-				}
-			}
-		}
-	}
-	if len(wanted) == 0 {
-		return nil, nil
-	}
-	return slices.DeleteFunc(all, func(name string) bool { return !wanted[name] }), nil
+	return severitiesOf(list)
 }

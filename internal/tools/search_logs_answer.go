@@ -39,7 +39,7 @@ type layout struct {
 // render returns the answer: as many of the newest rows as fit into the
 // search's tokens, and what to call for the others.
 func (s *logSearch) render(res telemetry.LogResult) string {
-	most := s.call.maxTokens * bytesPerToken
+	most := s.call.room()
 	f := newFence("log")
 	all := min(len(res.Rows), s.limit)
 	fits := func(l layout) (string, bool) {

@@ -45,7 +45,7 @@ func (c *call) nothing(ctx context.Context, q logQuestion, query string) (Result
 		lines = append(lines, "# "+note)
 	}
 	text := strings.Join(lines, "\n") + "\n"
-	if most := c.maxTokens * bytesPerToken; len(text) > most {
+	if most := c.room(); len(text) > most {
 		text = clip(text, most-len("…"))
 	}
 	return Result{Text: text}, nil

@@ -34,6 +34,9 @@ type Config struct {
 	// CursorKey authenticates cursors, at least 32 bytes, the same in all
 	// replicas.
 	CursorKey []byte
+	// ConsoleURL is where the console is, without a slash at its end; answers
+	// lead there. "" has them lead nowhere.
+	ConsoleURL string
 	// Limits bound what calls may cost.
 	Limits Limits
 }
@@ -126,12 +129,13 @@ type call struct {
 	// now is the instant that the whole call counts from.
 	now       time.Time
 	maxTokens int
+	// console is the last line of the answer, see link.
+	console string
 	// cursor is where the answer goes on, nil for the first page.
 	cursor *position
 
 	progress Progress
-	queries  int
-	spent    time.Duration
+	usage
 }
 
 // Progress is told what a call is doing. done grows from call to call; there
@@ -196,7 +200,8 @@ func (t *Tool) run(ctx context.Context, c *call, args json.RawMessage) (Result, 
 			c.cursor = &p
 		}
 	}
-	return t.handle(ctx, c)
+	res, err := t.handle(ctx, c)
+	return c.linked(res), err
 }
 
 // choice returns an argument that takes only its parameter's choices, in any
@@ -228,12 +233,7 @@ func whyWithheld(c *access.Caller, p org.Permission) string {
 	}
 	var why []string
 	if !c.HasPermission(p) {
-		s := fmt.Sprintf("it needs the permission %s, which your roles in team %s (%s) do not give; ask an admin of team %s",
-			p, c.Team().Slug, strings.Join(c.Roles(), ", "), c.Team().Slug)
-		if role := weakestRole(p); role != "" {
-			s += " for a role that has it, such as " + role
-		}
-		why = append(why, s)
+		why = append(why, "it "+NoPermission(c, p))
 	}
 	if !c.HasScope(p) {
 		why = append(why, fmt.Sprintf("this connection was not allowed the scope %s; reconnect and allow %s", scope, scope))

@@ -25,6 +25,7 @@ func newWhoami() *Tool {
 
 func whoami(_ context.Context, call *call) (Result, error) {
 	c, cfg := call.caller, call.set.Config
+	call.link("/access", window{})
 	var b strings.Builder
 	line := func(key, format string, a ...any) { fmt.Fprintf(&b, key+": "+format+"\n", a...) }
 	name := func(s string) string { return cell(s, maxNameBytes, nil) }

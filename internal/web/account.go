@@ -73,8 +73,11 @@ type AccountLinkPage struct {
 	ID, Name, Email string
 	// Invited says that the person is new.
 	Invited bool
-	URL     string
-	Expires time.Time
+	// Sent says that the link was mailed: it is not shown then. Failed says
+	// that it could not be.
+	Sent, Failed bool
+	URL          string
+	Expires      time.Time
 }
 
 func (p PeoplePage) frame() frame {

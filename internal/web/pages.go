@@ -76,6 +76,8 @@ type SignInPage struct {
 	// Home is the identity provider of the domain that was typed, without a
 	// URL for none.
 	Home Link
+	// Forgot says that people can have a link for a new password sent.
+	Forgot bool
 }
 
 // SetupPage creates the first owner.
@@ -367,8 +369,12 @@ func NewPages() (*Pages, error) {
 		"optional": func(label, name, value, hint, problem string) formField {
 			return formField{Label: label, Name: name, Type: "text", Value: value, Autocomplete: "off", Hint: hint, Error: problem}
 		},
-		"people": func(n int) string { return countOf(n, "person", "people") },
-		"plural": countOf,
+		"instant":       instant,
+		"stampexact":    func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"explorequery":  newExploreQuery,
+		"exploreselect": newExploreSelect,
+		"people":        func(n int) string { return countOf(n, "person", "people") },
+		"plural":        countOf,
 	}
 	for _, page := range []Page{
 		SignInPage{},
@@ -414,6 +420,11 @@ func NewPages() (*Pages, error) {
 		PeoplePage{},
 		PersonPage{},
 		AccountLinkPage{},
+		ForgotPage{},
+		ExploreLogsPage{},
+		ExploreTracesPage{},
+		ExploreTracePage{},
+		ExploreMetricsPage{},
 	} {
 		name := page.frame().Name
 		t, err := template.New("layout.html").Option("missingkey=error").Funcs(funcs).

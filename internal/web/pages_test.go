@@ -42,7 +42,7 @@ var (
 const mcpURL = "http://127.0.0.1:8080/mgmt/api/v1/mcp"
 
 // pages are one of each kind and state that people meet, by golden file.
-var pages = withOrganization(map[string]Page{
+var pages = withExplore(withOrganization(map[string]Page{
 	"signin":         SignInPage{},
 	"signin_wrong":   SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Error: "The e-mail address or the password is not right."},
 	"signin_again":   SignInPage{Step: "c3RlcA.c3Vt", Email: "ada@example.com", Reauthenticate: true},
@@ -296,7 +296,7 @@ var pages = withOrganization(map[string]Page{
 	},
 	"signedout_provider": SignedOutPage{Provider: "Okta", ProviderURL: "https://okta.example/logout?client_id=1&id_token_hint=2"},
 	"logout_anonymous":   LogoutPage{Action: "/oauth/logout/confirm", Step: "c3RlcA.c3Vt", Person: ada},
-})
+}))
 
 func newPages(t testing.TB) *Pages {
 	t.Helper()
@@ -366,6 +366,7 @@ func TestTemplatesFitTheirPages(t *testing.T) {
 		PeoplePage{},
 		PersonPage{},
 		AccountLinkPage{},
+		ForgotPage{},
 	} {
 		render(t, p, zero)
 	}

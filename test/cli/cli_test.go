@@ -11,6 +11,8 @@
 //	                     path such as name or 0.email matches the expression
 //	json PATH=N          the list at the path, or the whole one, has N elements
 //	lines FILE N TEXT    writes N lines of a log as sshd does, each 7th with TEXT
+//	recent FILES…        writes telemetry of the last days in the format that the
+//	                     file's extension names
 package cli
 
 import (
@@ -47,6 +49,7 @@ func TestCommands(t *testing.T) {
 			"refuses": func(ts *testscript.TestScript, neg bool, args []string) { refuse(ts, neg, binary, args) },
 			"json":    checkJSON,
 			"lines":   writeLines,
+			"recent":  writeRecent,
 		},
 	})
 }
@@ -153,4 +156,53 @@ func writeLines(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintf(&b, "%s host sshd[%d]: %s\n", first.Add(time.Duration(i)*time.Second).Format(time.Stamp), 20000+i, text)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+// writeRecent writes files of telemetry of the last days, one of each format.
+func writeRecent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: recent FILES…")
+	}
+	for _, name := range args {
+		text, ok := recent(time.Now().UTC(), filepath.Ext(name))
+		if !ok {
+			ts.Fatalf("%s: no such format", name)
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// recent returns telemetry in one of the formats that can be imported.
+func recent(now time.Time, format string) (text string, ok bool) {
+	at := now.Add(-2 * time.Hour)
+	days := func(n int) time.Time { return now.AddDate(0, 0, -n) }
+	switch format {
+	case ".syslog":
+		stamp := at.Format(time.RFC3339Nano)
+		return fmt.Sprintf("<34>1 %s gate su 412 ID47 [origin ip=\"192.0.2.1\"] 'su root' failed for anna\n<86>1 %s gate sshd - - - accepted\n<86>1 then gate sshd - - - when\n", stamp, stamp), true
+	case ".logfmt":
+		return fmt.Sprintf("time=%s level=info msg=\"lamp lit\" room=a\ntime=%s level=error msg=\"lamp out\" room=b\n", at.Format(time.RFC3339), at.Format(time.RFC3339)), true
+	case ".otlp":
+		const resource = `"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"checkout"}}]}`
+		return fmt.Sprintf(`{"resourceLogs":[{%s,"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d","severityNumber":17,"body":{"stringValue":"payment failed"}}]}]}]}
+{"resourceLogs":[{"scopeLogs":
+{"resourceSpans":[{%s,"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"pay","kind":2,"startTimeUnixNano":"%d","endTimeUnixNano":"%d"}]}]}]}
+{"resourceMetrics":[{%s,"scopeMetrics":[{"metrics":[{"name":"queue.depth","gauge":{"dataPoints":[{"timeUnixNano":"%d","asDouble":3}]}}]}]}]}
+`, resource, at.UnixNano(), resource, at.UnixNano(), at.UnixNano()+1e9, resource, days(3).UnixNano()), true
+	case ".om":
+		return fmt.Sprintf(`# HELP requests How many.
+# TYPE requests counter
+requests_total{path="/"} 1 %d.5
+requests_total{path="/"} 2 %d.5 # {trace_id="abc"} 1 %d.25
+# TYPE latency_seconds histogram
+latency_seconds_bucket{le="1"} 1 %d
+latency_seconds_bucket{le="+Inf"} 2 %d
+# TYPE up gauge
+up{service_name="own"} 1
+# EOF
+`, days(4).Unix(), days(2).Unix(), days(2).Unix(), days(3).Unix(), days(3).Unix()), true
+	case ".prom":
+		return fmt.Sprintf("# TYPE temperature gauge\ntemperature{room=\"a\"} 21.5 %d\ntemperature{room=\"a\"} 22 %d\n", days(3).UnixMilli(), days(1).UnixMilli()), true
+	}
+	return "", false
 }

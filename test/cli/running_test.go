@@ -121,6 +121,7 @@ type event struct {
 func follow(t *testing.T, o *testenv.Oriel, flags ...string) (events <-chan string, interrupt func() error) {
 	t.Helper()
 	cmd := exec.Command(testenv.Binary(t), append([]string{"audit", "--follow", "--data-dir", o.DataDir}, flags...)...)
+	cmd.Env = o.Environment()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -227,6 +227,13 @@ func (b *Browser) Unfold(summary string) {
 	do(b, "summary "+summary, chromedp.Steps(chromedp.WaitVisible(sel), chromedp.Click(sel)))
 }
 
+// UnfoldFirst shows what stands behind the first summary that has the words.
+func (b *Browser) UnfoldFirst(words string) {
+	b.t.Helper()
+	sel := chromedp.Search(fmt.Sprintf(`(//summary[contains(normalize-space(.), "%s")])[1]`, words))
+	do(b, "summary with "+words, chromedp.Steps(chromedp.WaitVisible(sel), chromedp.Click(sel)))
+}
+
 func button(name string) chromedp.Search {
 	return chromedp.Search(fmt.Sprintf(`//button[normalize-space(.)="%s"]`, name))
 }

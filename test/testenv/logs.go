@@ -89,3 +89,19 @@ func (o *Oriel) post(t testing.TB, path, bearer string, body []byte) *http.Respo
 	}
 	return resp
 }
+
+// SendOTLP sends OTLP JSON with an ingest key to one of the doors: /v1/logs,
+// /v1/traces, /v1/metrics.
+func (o *Oriel) SendOTLP(key, path string, document any) {
+	o.t.Helper()
+	body, err := json.Marshal(document)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	resp := o.post(o.t, path, key, body)
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK || bytes.Contains(answer, []byte("rejected")) {
+		o.t.Fatalf("POST %s: %s: %s", path, resp.Status, answer)
+	}
+}

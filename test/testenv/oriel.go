@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,12 +13,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/orielhq/oriel/internal/pgtest"
 )
 
 const (
@@ -43,10 +47,17 @@ type Oriel struct {
 
 	t     testing.TB
 	flags []string
-	cmd   *exec.Cmd
-	done  chan error
-	out   *lockedBuffer
-	logs  *lockedBuffer
+	// http asks readyz; listen is the address, "" for that in URL.
+	http   *http.Client
+	listen string
+	// env is the environment of its processes.
+	env []string
+	// behind says that a proxy has the public URL, and URL is another one.
+	behind bool
+	cmd    *exec.Cmd
+	done   chan error
+	out    *lockedBuffer
+	logs   *lockedBuffer
 }
 
 // lockedBuffer is written by a process and read by a test.
@@ -69,24 +80,43 @@ func (l *lockedBuffer) String() string {
 
 var announced = regexp.MustCompile(`Oriel is running at (http\S+)`)
 
+var listening = regexp.MustCompile(`"msg":"serving".*"listen":"([^"]+)"`)
+
 // StartOriel starts the program with an empty data directory on a free port,
 // with more flags of "oriel serve" if given, and stops it when the test ends.
 // If the test has failed, what the program logged is shown.
 func StartOriel(t testing.TB, flags ...string) *Oriel {
 	t.Helper()
-	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags}
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: environment()}
+	if pgtest.Wanted() {
+		o.env = append(o.env, "ORIEL_DATABASE_URL="+pgtest.Empty(t))
+	}
 	// A start is used by others, ports go to who comes first: 0 lets the
 	// program take a free one itself.
 	o.start("127.0.0.1:0")
-	t.Cleanup(func() {
+	o.stopAtEnd()
+	return o
+}
+
+// StartOrielTLS is StartOriel for a server that answers HTTPS at listen, as
+// flags say. client trusts its certificate and finds it.
+func StartOrielTLS(t testing.TB, client *http.Client, listen string, flags ...string) *Oriel {
+	t.Helper()
+	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: client, listen: listen, env: environment()}
+	o.start(listen)
+	o.stopAtEnd()
+	return o
+}
+
+func (o *Oriel) stopAtEnd() {
+	o.t.Cleanup(func() {
 		if o.cmd != nil {
 			o.Stop()
 		}
-		if t.Failed() {
-			t.Logf("what oriel serve printed:\n%s", tail(o.out.String()+o.logs.String()))
+		if o.t.Failed() {
+			o.t.Logf("what oriel serve printed:\n%s", tail(o.out.String()+o.logs.String()))
 		}
 	})
-	return o
 }
 
 // tail keeps the end of a long text.
@@ -104,7 +134,7 @@ func (o *Oriel) start(listen string) {
 	args := append([]string{"serve", "--listen", listen, "--data-dir", o.DataDir}, o.flags...)
 	cmd := exec.Command(Binary(o.t), args...)
 	cmd.Stdout, cmd.Stderr = o.out, o.logs
-	cmd.Env = environment()
+	cmd.Env = o.env
 	if err := cmd.Start(); err != nil {
 		o.t.Fatal(err)
 	}
@@ -120,6 +150,13 @@ func (o *Oriel) start(listen string) {
 			return errors.New("it printed no address yet")
 		}
 		o.URL = m[1]
+		if !o.behind {
+			return nil
+		}
+		if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
+			return errors.New("it logged no address yet")
+		}
+		o.URL = "http://" + m[1]
 		return nil
 	})
 	o.Ready(startLimit)
@@ -149,6 +186,9 @@ func environment() []string {
 	return env
 }
 
+// Environment returns the environment for commands on the installation.
+func (o *Oriel) Environment() []string { return slices.Clone(o.env) }
+
 // Ready waits until /readyz says that everything works.
 func (o *Oriel) Ready(limit time.Duration) {
 	o.t.Helper()
@@ -156,7 +196,7 @@ func (o *Oriel) Ready(limit time.Duration) {
 		if o.cmd != nil {
 			_ = o.exited()
 		}
-		resp, err := http.Get(o.URL + "/readyz")
+		resp, err := o.http.Get(o.URL + "/readyz")
 		if err != nil {
 			return err
 		}
@@ -195,7 +235,7 @@ func (o *Oriel) Stop() {
 func (o *Oriel) Restart() {
 	o.t.Helper()
 	o.Stop()
-	o.start(strings.TrimPrefix(o.URL, "http://"))
+	o.start(cmp.Or(o.listen, strings.TrimPrefix(o.URL, "http://")))
 }
 
 // Printed returns what the program wrote to standard output.
@@ -233,7 +273,7 @@ func (o *Oriel) Command(stdin string, args ...string) (stdout, stderr string, er
 	var out, logs bytes.Buffer
 	cmd := exec.CommandContext(ctx, Binary(o.t), append(args, "--data-dir", o.DataDir)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &logs
-	cmd.Env = environment()
+	cmd.Env = o.env
 	err = cmd.Run()
 	return out.String(), logs.String(), err
 }
@@ -359,5 +399,5 @@ func (o *Oriel) Kill() {
 // data.
 func (o *Oriel) Start() {
 	o.t.Helper()
-	o.start(strings.TrimPrefix(o.URL, "http://"))
+	o.start(cmp.Or(o.listen, strings.TrimPrefix(o.URL, "http://")))
 }

@@ -5,7 +5,6 @@ package granttest
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/store/storetest"
 )
 
 // What every fixture has.
@@ -38,7 +38,7 @@ type Fixture struct {
 	Shop      org.Team
 	Client    grant.Client
 
-	path string
+	where store.Config
 
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -48,7 +48,7 @@ type Fixture struct {
 func New(tb testing.TB, change ...func(*grant.Lifetimes)) *Fixture {
 	tb.Helper()
 	ctx := tb.Context()
-	f := &Fixture{TB: tb, now: Start, path: filepath.Join(tb.TempDir(), "oriel.db")}
+	f := &Fixture{TB: tb, now: Start, where: storetest.Config(tb)}
 	f.DB = f.Reopen()
 	var err error
 	master := grant.MasterKey{1}
@@ -151,7 +151,7 @@ func (f *Fixture) Refresh(t grant.RefreshToken) (grant.Tokens, error) {
 // Reopen opens the fixture's store once more, as another process would.
 func (f *Fixture) Reopen() *store.DB {
 	f.TB.Helper()
-	db, err := store.Open(f.TB.Context(), store.Config{Path: f.path})
+	db, err := store.Open(f.TB.Context(), f.where)
 	f.Must(err)
 	f.TB.Cleanup(func() { f.Must(db.Close()) })
 	return db

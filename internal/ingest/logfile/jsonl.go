@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// maxJSONFields bounds the attributes of one line.
-	maxJSONFields = ingest.MaxFields - 10
-	// maxJSONBytes bounds names and values of one line's attributes together.
-	maxJSONBytes = 800 << 10
+	// maxMembers bounds the attributes of one line.
+	maxMembers = ingest.MaxFields - 10
+	// maxMemberBytes bounds names and values of one line's attributes together.
+	maxMemberBytes = 800 << 10
 )
 
 // Names, in order of preference, under which libraries write the parts that a
@@ -31,7 +31,8 @@ var (
 	serviceNames = []string{"service.name", "service", "service_name", "app", "application"}
 )
 
-// member is one leaf of an object, its name joined with dots.
+// member is one leaf of an object, its name joined with dots, or one pair of
+// a logfmt line.
 type member struct {
 	name, value string
 	number      bool
@@ -47,10 +48,15 @@ func looksLikeJSON(line string) bool {
 func (r *Reader) jsonLine(line string) telemetry.LogRecord {
 	members, cutMembers, ok := parseObject(line)
 	if !ok {
-		r.stats.NotJSON++
+		r.unparsed("not a JSON object; each line must hold one")
 		st, found := r.plainStamp(line)
 		return r.plainRecord(line, st, found)
 	}
+	return r.memberRecord(line, members, cutMembers)
+}
+
+// memberRecord makes a record of the members of a line.
+func (r *Reader) memberRecord(line string, members []member, cutMembers int) telemetry.LogRecord {
 	r.stats.Records++
 	r.stats.Cut += int64(cutMembers)
 	rec := telemetry.LogRecord{Resource: r.resource, Message: line}
@@ -141,7 +147,7 @@ func parseObject(line string) (members []member, cutMembers int, ok bool) {
 	if err := dec.Decode(&object); err != nil {
 		return nil, 0, false
 	}
-	size := 0
+	var list memberList
 	var walk func(prefix string, object map[string]any)
 	walk = func(prefix string, object map[string]any) {
 		for _, key := range sortedKeys(object) {
@@ -163,20 +169,30 @@ func parseObject(line string) (members []member, cutMembers int, ok bool) {
 			default:
 				m.value = jsonText(v)
 			}
-			if len(m.name) > ingest.MaxFieldNameBytes-len(telemetry.AttributePrefix) {
-				m.name = strings.ToValidUTF8(m.name[:ingest.MaxFieldNameBytes-len(telemetry.AttributePrefix)], "")
-				cutMembers++
-			}
-			if len(members) == maxJSONFields || size+len(m.name)+len(m.value) > maxJSONBytes {
-				cutMembers++
-				continue
-			}
-			size += len(m.name) + len(m.value)
-			members = append(members, m)
+			list.add(m)
 		}
 	}
 	walk("", object)
-	return members, cutMembers, true
+	return list.members, list.cut, true
+}
+
+// A memberList collects members within the limits of a record.
+type memberList struct {
+	members   []member
+	size, cut int
+}
+
+func (l *memberList) add(m member) {
+	if len(m.name) > ingest.MaxFieldNameBytes-len(telemetry.AttributePrefix) {
+		m.name = strings.ToValidUTF8(m.name[:ingest.MaxFieldNameBytes-len(telemetry.AttributePrefix)], "")
+		l.cut++
+	}
+	if len(l.members) == maxMembers || l.size+len(m.name)+len(m.value) > maxMemberBytes {
+		l.cut++
+		return
+	}
+	l.size += len(m.name) + len(m.value)
+	l.members = append(l.members, m)
 }
 
 // flattens reports whether an object's members become attributes of their own;

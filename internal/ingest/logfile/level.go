@@ -1,7 +1,6 @@
 package logfile
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/orielhq/oriel/internal/telemetry"
@@ -72,15 +71,8 @@ func levelWord(s string) bool {
 
 // prioritySeverity reads <34> at the start of a line (RFC 5424 §6.2.1).
 func prioritySeverity(line string) string {
-	if !strings.HasPrefix(line, "<") {
-		return ""
-	}
-	end := strings.IndexByte(line, '>')
-	if end < 2 || end > 4 || !isDigits(line[1:end]) {
-		return ""
-	}
-	n, err := strconv.Atoi(line[1:end])
-	if err != nil || n > 191 {
+	n, _, ok := priority(line)
+	if !ok {
 		return ""
 	}
 	return [...]string{

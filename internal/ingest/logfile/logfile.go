@@ -1,11 +1,10 @@
-// Package logfile reads log files that programs have written, plain lines and
-// JSON lines, into log records, and imports them into a store.
+// Package logfile reads log files that programs have written into log records:
+// plain lines, JSON lines, syslog (RFC 5424, RFC 3164) and logfmt.
 //
 // A file is read twice: [ScanFile] learns its format, its first and last time
 // and, where lines do not tell it, the year; then a [Reader] yields the records.
 // Memory stays bounded whatever the file holds, and nothing is dropped without
-// being counted. Syslog with a structured header and logfmt are read as plain
-// lines until formats of their own join.
+// being counted: a line that is not of the file's format is kept as plain text.
 package logfile
 
 import (
@@ -14,6 +13,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,13 +22,17 @@ import (
 
 // Formats of a file.
 const (
-	FormatAuto  = "auto"
-	FormatPlain = "plain"
-	FormatJSONL = "jsonl"
+	FormatAuto   = "auto"
+	FormatPlain  = "plain"
+	FormatJSONL  = "jsonl"
+	FormatSyslog = "syslog"
+	FormatLogfmt = "logfmt"
 )
 
 // Formats lists the values that Options.Format takes.
-func Formats() []string { return []string{FormatAuto, FormatPlain, FormatJSONL} }
+func Formats() []string {
+	return []string{FormatAuto, FormatPlain, FormatJSONL, FormatSyslog, FormatLogfmt}
+}
 
 const (
 	// headLines and headBytes bound what is looked at to tell the format.
@@ -71,19 +75,30 @@ type Stats struct {
 	Empty int64 `json:"empty"`
 	// Joined is the lines without a time-stamp that went to the record before.
 	Joined int64 `json:"joined"`
-	// Cut is the lines and JSON members that were longer than can be stored.
+	// Cut is the lines and members that were longer than can be stored.
 	Cut int64 `json:"cut"`
-	// NotJSON is the lines of a JSON-lines file stored as plain text.
-	NotJSON int64 `json:"not_json"`
+	// Unparsed is the lines that are not of the file's format, stored as plain
+	// text.
+	Unparsed int64 `json:"unparsed"`
 	// NoTime is the records without a readable time of their own; they have
 	// the time of a neighbour, or the import's.
 	NoTime int64 `json:"no_time"`
 }
 
+// A Problem is what is wrong with one line.
+type Problem struct {
+	Line int64 `json:"line"`
+	// Text says what is wrong and what would be right.
+	Text string `json:"problem"`
+}
+
+// MaxProblems bounds the problems that are kept of a file: the first ones.
+const MaxProblems = 5
+
 // A Scan is what the first pass over a file found.
 type Scan struct {
 	Stats
-	// Format is FormatPlain or FormatJSONL.
+	// Format is one of Formats other than FormatAuto.
 	Format string
 	// TimeFormat shows how most lines write their time, in Go's layout.
 	TimeFormat string
@@ -97,9 +112,9 @@ type Scan struct {
 
 // profile is what a file's head tells about all its lines.
 type profile struct {
-	jsonl bool
-	shape shape
-	first stamp // the first time in the head, shapeNone where there is none
+	format string
+	shape  shape
+	first  stamp // the first time in the head, shapeNone where there is none
 }
 
 // A Reader yields the records of one file. It is not safe for concurrent use.
@@ -111,6 +126,7 @@ type Reader struct {
 	resource []telemetry.Field
 
 	stats    Stats
+	problems []Problem
 	years    yearCounter
 	baseYear int
 	raw      bool      // first pass: times keep leapYear
@@ -153,9 +169,9 @@ func ScanFile(r io.Reader, o Options) (*Scan, error) {
 			return nil, err
 		}
 	}
-	s := &Scan{Stats: rd.stats, Format: FormatPlain, TimeFormat: rd.profile.shape.String(), profile: rd.profile}
-	if rd.profile.jsonl {
-		s.Format, s.TimeFormat = FormatJSONL, "a member of each line"
+	s := &Scan{Stats: rd.stats, Format: rd.profile.format, TimeFormat: rd.profile.shape.String(), profile: rd.profile}
+	if s.Format == FormatJSONL || s.Format == FormatLogfmt {
+		s.TimeFormat = "a member of each line"
 		if !rd.found.any() {
 			s.TimeFormat = shapeNone.String()
 		}
@@ -166,11 +182,10 @@ func ScanFile(r io.Reader, o Options) (*Scan, error) {
 
 // NewReader returns a Reader of r, which may be compressed with gzip.
 func NewReader(r io.Reader, o Options) (*Reader, error) {
-	switch o.Format {
-	case "":
+	if o.Format == "" {
 		o.Format = FormatAuto
-	case FormatAuto, FormatPlain, FormatJSONL:
-	default:
+	}
+	if !slices.Contains(Formats(), o.Format) {
 		return nil, fmt.Errorf("unknown format %q; one of %s", o.Format, strings.Join(Formats(), ", "))
 	}
 	if o.Now.IsZero() {
@@ -182,7 +197,7 @@ func NewReader(r io.Reader, o Options) (*Reader, error) {
 	if o.Service == "" {
 		o.Service = ServiceOf(o.FileName)
 	}
-	lines, err := newLineReader(r)
+	lines, err := newLineReader(r, o.Format == FormatAuto || o.Format == FormatSyslog)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +264,7 @@ func (r *Reader) readHead() {
 
 func detect(head []headLine, o Options) profile {
 	var p profile
-	lines, objects := 0, 0
+	lines, objects, headers, pairs := 0, 0, 0, 0
 	found := make(map[shape]int)
 	for _, l := range head {
 		if strings.TrimSpace(l.text) == "" {
@@ -260,11 +275,29 @@ func detect(head []headLine, o Options) profile {
 			objects++
 			continue
 		}
+		switch {
+		case looksLikeSyslog(l.text):
+			headers++
+		case o.Format == FormatAuto && looksLikeLogfmt(l.text):
+			pairs++
+		}
 		if st, ok := findStamp(l.text, shapeNone, o.Location); ok && !indented(l.text) {
 			found[st.shape]++
 		}
 	}
-	p.jsonl = o.Format == FormatJSONL || o.Format == FormatAuto && 2*objects > lines
+	p.format = o.Format
+	if p.format == FormatAuto {
+		switch {
+		case 2*objects > lines:
+			p.format = FormatJSONL
+		case 2*headers > lines:
+			p.format = FormatSyslog
+		case 2*pairs > lines:
+			p.format = FormatLogfmt
+		default:
+			p.format = FormatPlain
+		}
+	}
 	for sh := shapeISO; sh <= shapeUnix; sh++ {
 		if n := found[sh]; n > found[p.shape] && (!sh.weak() || 2*n >= lines) {
 			p.shape = sh
@@ -286,6 +319,17 @@ func indented(line string) bool { return line != "" && (line[0] == ' ' || line[0
 
 // Stats returns what was counted so far.
 func (r *Reader) Stats() Stats { return r.stats }
+
+// Problems returns the first lines that are not of the file's format.
+func (r *Reader) Problems() []Problem { return r.problems }
+
+// unparsed counts the line last read as not of the file's format.
+func (r *Reader) unparsed(format string, args ...any) {
+	r.stats.Unparsed++
+	if len(r.problems) < MaxProblems {
+		r.problems = append(r.problems, Problem{Line: r.stats.Lines, Text: fmt.Sprintf(format, args...)})
+	}
+}
 
 // Records yields the records in the order of the file. It can be ranged over
 // once. An error ends it.
@@ -310,17 +354,25 @@ func (r *Reader) Records() iter.Seq2[telemetry.LogRecord, error] {
 				r.stats.Empty++
 				continue
 			}
-			if r.profile.jsonl {
-				if !yield(r.jsonLine(text), nil) {
-					return
-				}
-				continue
-			}
-			if rec, ok := r.plainLine(text); ok && !yield(rec, nil) {
+			rec, ok := r.line(text)
+			if ok && !yield(rec, nil) {
 				return
 			}
 		}
 	}
+}
+
+// line takes one line and returns the record that is complete by it.
+func (r *Reader) line(text string) (telemetry.LogRecord, bool) {
+	switch r.profile.format {
+	case FormatJSONL:
+		return r.jsonLine(text), true
+	case FormatLogfmt:
+		return r.logfmtLine(text), true
+	case FormatSyslog:
+		return r.syslogLine(text)
+	}
+	return r.plainLine(text)
 }
 
 func (r *Reader) nextLine() (text string, wasCut bool, err error) {

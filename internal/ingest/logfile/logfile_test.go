@@ -332,11 +332,11 @@ func TestJSONBounds(t *testing.T) {
 	wide.WriteString("}")
 	longName := `{"` + strings.Repeat("n", 400) + `":1}`
 	recs, stats := readAll(t, deep+"\n"+wide.String()+"\n"+longName+"\n", Options{Format: FormatJSONL})
-	if len(recs) != 3 || stats.NotJSON != 0 || stats.Cut == 0 {
+	if len(recs) != 3 || stats.Unparsed != 0 || stats.Cut == 0 {
 		t.Fatalf("%d records, %+v", len(recs), stats)
 	}
 	for _, r := range recs {
-		if len(r.Attributes) == 0 || len(r.Attributes) > maxJSONFields {
+		if len(r.Attributes) == 0 || len(r.Attributes) > maxMembers {
 			t.Errorf("%d attributes", len(r.Attributes))
 		}
 		for _, f := range r.Attributes {

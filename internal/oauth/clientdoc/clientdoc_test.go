@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/oauth/clientdoc"
 	"github.com/orielhq/oriel/internal/store"
+	"github.com/orielhq/oriel/internal/store/storetest"
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
@@ -59,7 +59,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "oriel.db")})
+	db, err := store.Open(t.Context(), storetest.Config(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,10 @@ type Written struct{ Samples, Histograms, Exemplars int64 }
 // a series is of. Errors and rejected are those of WriteOTLP, and
 // telemetry.ErrRefused for a request that cannot be read.
 func (s *Store) WriteRemote(ctx context.Context, tenant telemetry.TenantID, version int, data []byte) (w Written, rejected map[string]int64, err error) {
+	return s.writeRemote(ctx, tenant, version, data, false)
+}
+
+func (s *Store) writeRemote(ctx context.Context, tenant telemetry.TenantID, version int, data []byte, past bool) (w Written, rejected map[string]int64, err error) {
 	if tenant == 0 {
 		return w, nil, errors.New("write metrics: tenant 0 is nobody's")
 	}
@@ -49,6 +53,13 @@ func (s *Store) WriteRemote(ctx context.Context, tenant telemetry.TenantID, vers
 		return w, nil, fmt.Errorf("write metrics: %w", err)
 	}
 	defer s.release(tenant, db)
+	if past {
+		end, err := s.openPast(db)
+		if err != nil {
+			return w, nil, fmt.Errorf("write metrics: %w", err)
+		}
+		defer end()
+	}
 	rejected = make(map[string]int64)
 	app := s.appender(ctx, db, rejected)
 	for family, m := range series.infos {

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -95,7 +96,13 @@ var _ telemetry.Metrics = (*Store)(nil)
 // A database is one tenant's. uses and idleSince are guarded by Store.mu.
 type database struct {
 	*tsdb.DB
-	infos     *infos
+	infos *infos
+	past  struct {
+		mu      sync.Mutex // guards writers, and the window
+		writers int
+		// unsettled is set while there are old samples outside of blocks.
+		unsettled atomic.Bool
+	}
 	uses      int
 	idleSince time.Time
 	// ready ends when DB is open, or err says why it is not.

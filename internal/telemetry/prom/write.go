@@ -64,6 +64,10 @@ func settings() prometheusremotewrite.Settings {
 // The storage writes its own log before this returns, without a sync: a kill
 // of the process loses nothing, a loss of power may lose the last seconds.
 func (s *Store) WriteOTLP(ctx context.Context, tenant telemetry.TenantID, md pmetric.Metrics) (rejected map[string]int64, err error) {
+	return s.writeOTLP(ctx, tenant, md, false)
+}
+
+func (s *Store) writeOTLP(ctx context.Context, tenant telemetry.TenantID, md pmetric.Metrics, past bool) (rejected map[string]int64, err error) {
 	if tenant == 0 {
 		return nil, errors.New("write metrics: tenant 0 is nobody's")
 	}
@@ -77,6 +81,13 @@ func (s *Store) WriteOTLP(ctx context.Context, tenant telemetry.TenantID, md pme
 		return nil, fmt.Errorf("write metrics: %w", err)
 	}
 	defer s.release(tenant, db)
+	if past {
+		end, err := s.openPast(db)
+		if err != nil {
+			return nil, fmt.Errorf("write metrics: %w", err)
+		}
+		defer end()
+	}
 	app := s.appender(ctx, db, rejected)
 	_, err = prometheusremotewrite.NewPrometheusConverter(app).FromMetrics(ctx, md, settings())
 	if ctx.Err() != nil || app.failed != nil {

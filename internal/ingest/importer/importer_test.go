@@ -1,15 +1,18 @@
-package logfile
+package importer
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/orielhq/oriel/internal/telemetry"
 )
@@ -32,8 +35,33 @@ func (w *recorder) WriteLogs(_ context.Context, tenant telemetry.TenantID, batch
 	return nil
 }
 
-func options(w telemetry.Writer) ImportOptions {
-	return ImportOptions{Writer: w, Tenant: 7, Now: func() time.Time { return testNow }}
+var (
+	update  = flag.Bool("update", false, "rewrite golden files")
+	testNow = time.Date(2018, 6, 1, 12, 0, 0, 0, time.UTC)
+)
+
+func options(w telemetry.Writer) Options {
+	return Options{
+		Open:   func(context.Context, bool) (Writers, error) { return Writers{Logs: w}, nil },
+		Tenant: 7, Now: func() time.Time { return testNow },
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
 }
 
 func write(t *testing.T, name, text string) string {
@@ -46,9 +74,9 @@ func write(t *testing.T, name, text string) string {
 }
 
 func TestImportSummary(t *testing.T) {
-	t.Chdir("testdata")
+	t.Chdir("../logfile/testdata")
 	o := options(&recorder{})
-	o.Retention = 90*24*time.Hour + 2*time.Hour - time.Second // its edge lies within the files
+	o.Retention.Logs = 90*24*time.Hour + 2*time.Hour - time.Second // its edge lies within the files
 	sum, err := Import(t.Context(), []string{"java.log", "mixed.jsonl", "none.log", "syslog.log"}, o)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +85,7 @@ func TestImportSummary(t *testing.T) {
 		t.Errorf("counts do not add up: %+v", tot)
 	}
 	text := sum.String()
-	o.Retention, o.ShiftToNow = 0, true
+	o.Retention.Logs, o.ShiftToNow = 0, true
 	if sum, err = Import(t.Context(), []string{"apache.log"}, o); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +93,7 @@ func TestImportSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Chdir("..")
+	t.Chdir("../../importer")
 	golden(t, "summary.golden", []byte(text+"\n"+sum.String()+"\n"+string(b)+"\n"))
 }
 
@@ -87,7 +115,7 @@ func TestImportShiftToNow(t *testing.T) {
 	file := write(t, "a.log", "2005-12-04 04:00:00 a\n2005-12-04 05:00:00 b\n2005-12-04 04:30:00 c\n trace\n")
 	w := &recorder{}
 	o := options(w)
-	o.ShiftToNow, o.Retention = true, time.Hour
+	o.ShiftToNow, o.Retention.Logs = true, time.Hour
 	sum, err := Import(t.Context(), []string{file}, o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,124 @@
+package testenv
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/orielhq/oriel/internal/pgtest"
+)
+
+// Replicas are several processes of the program on one PostgreSQL, behind a
+// proxy that sends each request to the next one.
+type Replicas struct {
+	// Oriel is the installation as its users see it: URL is the proxy's, and
+	// commands run on its database. It is not a process.
+	*Oriel
+	// Each are the processes; their URL is their own address.
+	Each []*Oriel
+
+	mu     sync.Mutex // guards all below
+	next   int
+	served map[int]int
+}
+
+// StartReplicas starts n replicas with an empty database, with more flags of
+// "oriel serve" if given, and stops them when the test ends.
+func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
+	t.Helper()
+	r := &Replicas{served: make(map[int]int)}
+	database := pgtest.Empty(t)
+	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetXForwarded()
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", "replica", p.In.Host
+		},
+		Transport: r, FlushInterval: -1,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		},
+	})
+	front.Start()
+	t.Cleanup(front.Close)
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	env := append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
+	flags = append([]string{"--public-url", front.URL, "--trusted-proxies", "127.0.0.1"}, flags...)
+	for range n {
+		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, env: env, behind: true}
+		o.start("127.0.0.1:0")
+		t.Cleanup(func() {
+			if o.cmd != nil {
+				o.Stop()
+			}
+			if t.Failed() {
+				t.Logf("what %s printed:\n%s", o.URL, tail(o.out.String()+o.logs.String()))
+			}
+		})
+		r.Each = append(r.Each, o)
+	}
+	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, env: env}
+	return r
+}
+
+// Served returns how many requests each replica has answered through the
+// proxy.
+func (r *Replicas) Served() map[int]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[int]int)
+	for i, n := range r.served {
+		out[i] = n
+	}
+	return out
+}
+
+// RoundTrip implements http.RoundTripper: it asks the next replica, and the
+// one after it where that one takes no connections.
+func (r *Replicas) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+	}
+	var last error
+	for range r.Each {
+		r.mu.Lock()
+		i := r.next % len(r.Each)
+		r.next++
+		r.mu.Unlock()
+		u, err := url.Parse(r.Each[i].URL)
+		if err != nil {
+			return nil, err
+		}
+		again := req.Clone(req.Context())
+		again.URL.Host = u.Host
+		if body != nil {
+			again.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		resp, err := http.DefaultTransport.RoundTrip(again)
+		if err == nil {
+			r.mu.Lock()
+			r.served[i]++
+			r.mu.Unlock()
+			return resp, nil
+		}
+		var op *net.OpError
+		if last = err; !errors.As(err, &op) || op.Op != "dial" {
+			return nil, err
+		}
+	}
+	return nil, last
+}
