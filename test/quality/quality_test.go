@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/orielhq/oriel/internal/testkit"
 	"github.com/orielhq/oriel/test/incident/shop"
 )
 
@@ -94,7 +95,7 @@ func (w *world) arguments(s step) arguments {
 	return args
 }
 
-func (w *world) run(t *testing.T, s script) score {
+func (w *world) run(t *testing.T, c *testkit.Client, s script) score {
 	t.Helper()
 	fault, ok := w.set.Truth.FaultByID(s.fault)
 	if !ok {
@@ -103,7 +104,7 @@ func (w *world) run(t *testing.T, s script) score {
 	sc := score{script: s, fault: fault}
 	var all strings.Builder
 	for _, step := range s.steps {
-		text := w.call(w.viewer, step.tool, w.arguments(step))
+		text := w.call(c, step.tool, w.arguments(step))
 		tokens := (len(text) + bytesPerToken - 1) / bytesPerToken
 		sc.tokens += tokens
 		sc.answer = max(sc.answer, tokens)
@@ -117,7 +118,7 @@ func (w *world) run(t *testing.T, s script) score {
 			sc.missing = append(sc.missing, fact.Name)
 		}
 	}
-	if strings.Contains(all.String(), shop.OtherTeam) {
+	if c == w.viewer && strings.Contains(all.String(), shop.OtherTeam) {
 		t.Error("an answer holds what another team's shop wrote")
 	}
 	return sc
@@ -133,7 +134,7 @@ func TestAnswerQuality(t *testing.T) {
 	var scores []score
 	for _, s := range scripts {
 		t.Run(s.fault, func(t *testing.T) {
-			sc := w.run(t, s)
+			sc := w.run(t, w.viewer, s)
 			scores = append(scores, sc)
 			if len(sc.missing) > 0 {
 				t.Errorf("%d of %d facts, missing: %s", sc.facts, len(sc.fault.Facts), strings.Join(sc.missing, ", "))
@@ -147,11 +148,40 @@ func TestAnswerQuality(t *testing.T) {
 		t.Errorf("%d of %d faults have a script", len(scores), len(w.set.Truth.Faults))
 	}
 	document(t, scores)
+	t.Run("control", w.control)
+	t.Run("distractors", w.distractors)
 	t.Run("numbers", w.numbers)
 	t.Run("metrics", w.metrics)
 	t.Run("traces", w.traces)
 	t.Run("scopes", w.scopes)
 	t.Run("size", w.size)
+}
+
+// control sends the scripts as somebody of the other team, whose shop is the
+// same and has no faults: facts that are found there too say nothing.
+func (w *world) control(t *testing.T) {
+	for _, s := range scripts {
+		t.Run(s.fault, func(t *testing.T) {
+			if sc := w.run(t, w.other, s); sc.facts*2 > len(sc.fault.Facts) {
+				t.Errorf("%d of %d facts are found where there is no fault; missing: %s", sc.facts, len(sc.fault.Facts), strings.Join(sc.missing, ", "))
+			}
+		})
+	}
+}
+
+// distractors are told from faults: what was there before is not new.
+func (w *world) distractors(t *testing.T) {
+	step := step{"list_errors", 120, 0, arguments{}}
+	seen := make(map[string]string)
+	for _, row := range rows(t, w.call(w.viewer, step.tool, w.arguments(step))) {
+		seen[row["service"]] = row["change"]
+	}
+	if seen["auth"] == "" || seen["auth"] == "new" || seen["payments"] != "new" || seen["shipping"] != "new" {
+		t.Errorf("changes of the services' errors: %v", seen)
+	}
+	if len(seen) != 4 { // those three, and checkout
+		t.Errorf("services with errors: %v", seen)
+	}
 }
 
 // The scores stand between these lines of docs/benchmarks.md.

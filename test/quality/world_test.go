@@ -41,6 +41,8 @@ type world struct {
 	minutes []*shop.Minute
 	// viewer sees all of the first team; production, payments see a part.
 	viewer, production, payments *testkit.Client
+	// other sees all of the second team.
+	other *testkit.Client
 }
 
 // newWorld starts a server and sends it a set.
@@ -56,9 +58,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.Must(err)
 		keys[team] = key.Reveal()
 	}
-	w.viewer = w.person("ada", "")
-	w.production = w.person("bob", `deployment.environment.name = prod`)
-	w.payments = w.person("cyd", `team.name = payments`)
+	w.viewer = w.person("ada", shop.Team, "")
+	w.other = w.person("dan", shop.OtherTeam, "")
+	w.production = w.person("bob", shop.Team, `deployment.environment.name = prod`)
+	w.payments = w.person("cyd", shop.Team, `team.name = payments`)
 	w.WaitReady()
 	began := time.Now()
 	logs, spans := 0, 0
@@ -91,17 +94,17 @@ func newWorld(t *testing.T, seed uint64) *world {
 }
 
 // person adds somebody with a role of its own and connects a client.
-func (w *world) person(name, scope string) *testkit.Client {
+func (w *world) person(name, team, scope string) *testkit.Client {
 	w.TB.Helper()
 	role := "viewer"
 	if scope != "" {
 		role = "sees-" + name
-		_, err := w.Admin.Directory.SetRole(w.TB.Context(), shop.Team, role, []org.Permission{org.LogsRead, org.SpansRead, org.MetricsRead}, scope, audit.System())
+		_, err := w.Admin.Directory.SetRole(w.TB.Context(), team, role, []org.Permission{org.LogsRead, org.SpansRead, org.MetricsRead}, scope, audit.System())
 		w.Must(err)
 	}
 	p := w.AddPerson(name+"@example.com", false)
-	w.SetMember(shop.Team, p.Email, role)
-	return w.Register().Connect(p.Email, shop.Team)
+	w.SetMember(team, p.Email, role)
+	return w.Register().Connect(p.Email, team)
 }
 
 // logs are the first team's records that keep says yes to; nil keeps all.
