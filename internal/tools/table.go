@@ -72,6 +72,9 @@ func escape(s string) string {
 
 // needsEscape holds for what a reader does not see or takes for a new line.
 func needsEscape(r rune) bool {
+	if r < 0x7f {
+		return r < ' '
+	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
 

@@ -50,7 +50,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
 	w := &world{Server: testkit.Start(t, func(c *config.Server) { c.SelfTeam = "-" })}
 	// The server's clock may be ahead of that of the metrics by up to an hour.
-	w.set = shop.New(shop.Config{Seed: seed, End: time.Now(), Requests: 60, Chatter: 40})
+	w.set = shop.New(shop.Config{Seed: seed, End: time.Now(), Requests: 36, Chatter: 24})
 	keys := make(map[string]string)
 	for _, team := range w.set.Truth.Teams {
 		w.AddTeam(team)

@@ -48,7 +48,7 @@ func TestASetFollowsFromItsSeed(t *testing.T) {
 
 // What the truth says is in the telemetry, and traces hang together.
 func TestTheTruthIsInTheTelemetry(t *testing.T) {
-	s := New(Config{Seed: 1, End: end})
+	s := New(Config{Seed: 1, End: end, Requests: 40})
 	spans := make(map[string]map[string]*Span) // by trace and id
 	services := make(map[string]bool)
 	rows := make(map[string]int)
