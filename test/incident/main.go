@@ -94,8 +94,9 @@ func run(ctx context.Context, o options) error {
 			if err := (shop.Sender{URL: o.url, Key: key}).Minute(ctx, m, team); err != nil {
 				return err
 			}
+			l, s := m.Count(team)
+			logs, spans = logs+l, spans+s
 		}
-		logs, spans = logs+len(m.Logs), spans+len(m.Spans)
 	}
 	fmt.Printf("sent %d log records and %d spans from %s to %s\n", logs, spans, set.Start.Format(time.RFC3339), set.End.Format(time.RFC3339))
 	return nil

@@ -27,6 +27,21 @@ func byResource[T any](team string, all []T, of func(*T) *Resource) (order []*Re
 	return order, groups
 }
 
+// Count returns how many log records and spans of a team are in the minute.
+func (m *Minute) Count(team string) (logs, spans int) {
+	for i := range m.Logs {
+		if m.Logs[i].Resource.Team == team {
+			logs++
+		}
+	}
+	for i := range m.Spans {
+		if m.Spans[i].Resource.Team == team {
+			spans++
+		}
+	}
+	return logs, spans
+}
+
 func (r *Resource) put(m pcommon.Map) {
 	for _, a := range [][2]string{
 		{"service.name", r.Service},
