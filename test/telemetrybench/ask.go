@@ -83,17 +83,31 @@ func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error)
 		}
 		q.args["start"], q.args["end"] = start.Format(time.RFC3339), end.Format(time.RFC3339)
 		r := result{question: q}
-		for range o.rounds {
+		ours := func() error {
 			took, err := s.askOurs(ctx, q, start, end)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", q.tool, err)
-			}
 			r.tool = append(r.tool, took)
-			if took, err = s.askEngine(ctx, q, start, end); err != nil {
+			return err
+		}
+		engine := func() error {
+			took, err := s.askEngine(ctx, q, start, end)
+			r.raw = append(r.raw, took)
+			return err
+		}
+		// Who comes second finds caches warm, so they take turns; the first
+		// round does not count.
+		for i := range o.rounds + 1 {
+			first, second := ours, engine
+			if i%2 == 1 {
+				first, second = engine, ours
+			}
+			if err := first(); err != nil {
 				return nil, fmt.Errorf("%s: %w", q.name, err)
 			}
-			r.raw = append(r.raw, took)
+			if err := second(); err != nil {
+				return nil, fmt.Errorf("%s: %w", q.name, err)
+			}
 		}
+		r.tool, r.raw = r.tool[1:], r.raw[1:]
 		results = append(results, r)
 	}
 	return results, nil

@@ -169,7 +169,7 @@ func report(o options, l *load, t ingested, results []result, peak, asking memor
 		line("| %s | %s | %s | %s | %s |", r.name, r.tool, r.raw, added(r.tool.quantile(0.5), r.raw.quantile(0.5)), added(r.tool.quantile(0), r.raw.quantile(0)))
 	}
 	line("")
-	line("Each question was asked %d times in turns with the engine. %d senders, %d records in a request, %s. Load of the machine before: %s.",
+	line("Each question was asked %d times, in turns with the engine and by turns before and after it. %d senders, %d records in a request, %s. Load of the machine before: %s.",
 		o.rounds, o.senders, o.batch, o.encoding, busy)
 	return b.String()
 }
