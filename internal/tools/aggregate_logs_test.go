@@ -3,6 +3,7 @@ package tools
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAggregateLogs(t *testing.T) {
@@ -76,5 +77,26 @@ func TestGetLogContext(t *testing.T) {
 		if res := e.call(c, "get_log_context", args); !res.IsError || !strings.Contains(res.Text, want) {
 			t.Errorf("%s: %s\nwant %s", args, res.Text, want)
 		}
+	}
+}
+
+// Counts of groups over time are one query, not one for the total, one for the
+// groups and one for the steps.
+func TestCountsOverTimeAreOneQuery(t *testing.T) {
+	b := newBench(t)
+	for i, n := range []string{"3", "40", "5"} {
+		b.logs.stats = append(b.logs.stats, row(at(-time.Duration(10*(i%2)+5)*time.Minute), "service.name", []string{"cart", "checkout", "cart"}[i], "a0", n))
+	}
+	res := b.call(b.caller("logs:read"), "aggregate_logs", `{"group_by":["service.name"],"step":"5m"}`)
+	if len(b.logs.queries) != 1 {
+		t.Errorf("%d queries: %+v", len(b.logs.queries), b.logs.queries)
+	}
+	for _, want := range []string{"matched 48", "checkout\t40\t83.3\t", "cart\t8\t16.7\t"} {
+		if !strings.Contains(res.Text, want) {
+			t.Errorf("no %q in\n%s", want, res.Text)
+		}
+	}
+	if strings.Index(res.Text, "checkout\t") > strings.Index(res.Text, "cart\t") {
+		t.Errorf("the largest group is not first:\n%s", res.Text)
 	}
 }

@@ -3,6 +3,7 @@ package tools
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -71,6 +72,9 @@ func escape(s string) string {
 
 // needsEscape holds for what a reader does not see or takes for a new line.
 func needsEscape(r rune) bool {
+	if r < 0x7f {
+		return r < ' '
+	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
 
@@ -146,8 +150,12 @@ func newTable(rows []telemetry.LogRow, cellMost, fieldsMost int) table {
 			}
 		}
 	}
+	var legend []string
+	if timed {
+		wide, legend = t.addLegend(rows, columns, wide, sparse, cellMost)
+	}
 	shown = append(shown, wide...)
-	t.lines = append(t.lines, titles(shown, timed, len(sparse) > 0))
+	t.lines = append(append(t.lines, legend...), titles(shown, timed, len(sparse) > 0))
 	for _, r := range rows {
 		t.addRow(r, shown, sparse, timed, cellMost)
 	}
@@ -170,6 +178,136 @@ func countColumns(rows []telemetry.LogRow) []*column {
 		}
 	}
 	return order
+}
+
+// leastSaved is how many bytes a legend must save for the reader to look
+// values up in it.
+const leastSaved = 200
+
+// A coded column has a number for each of its values.
+type coded struct {
+	*column
+	ids    []int // by row: which value, 0 is none
+	values []string
+	// each is how many bytes a cell has besides its value.
+	each int
+}
+
+// code numbers the values of columns.
+func code(rows []telemetry.LogRow, columns []*coded) {
+	byName := make(map[string]*coded, len(columns))
+	of := make(map[*coded]map[string]int, len(columns))
+	for _, c := range columns {
+		c.ids, c.values = make([]int, len(rows)), []string{""}
+		byName[c.name], of[c] = c, make(map[string]int)
+	}
+	for n, r := range rows {
+		for _, f := range r.Fields {
+			c := byName[f.Name]
+			if c == nil {
+				continue
+			}
+			id, ok := of[c][f.Value]
+			if !ok {
+				id = len(c.values)
+				of[c][f.Value] = id
+				c.values = append(c.values, f.Value)
+			}
+			c.ids[n] = id
+		}
+	}
+}
+
+// addLegend takes out columns whose values follow from that of another one, as
+// region, host and version do from a pod, and returns the other wide ones and a
+// line for each value of that one: where k8s.pod.name=a: host.name=b; psp=c
+func (t *table) addLegend(rows []telemetry.LogRow, all, wide []*column, sparse map[string]bool, cellMost int) (left []*column, lines []string) {
+	var columns []*coded
+	for _, c := range wide {
+		columns = append(columns, &coded{column: c, each: len("\t")})
+	}
+	for _, c := range all {
+		if sparse[c.name] {
+			columns = append(columns, &coded{column: c, each: len(c.name) + len("=; ")})
+		}
+	}
+	code(rows, columns)
+	var key *coded
+	var following []*coded
+	saved := leastSaved
+	for _, k := range columns[:len(wide)] {
+		if k.count < len(rows) || len(k.values)*2 > len(rows) {
+			continue
+		}
+		var follow []*coded
+		saves := 0
+		for _, c := range columns {
+			if c == k {
+				continue
+			}
+			if s := k.follower(c); s > 0 {
+				follow = append(follow, c)
+				saves += s
+			}
+		}
+		for _, v := range k.values[1:] {
+			saves -= len("where =:\n") + len(k.name) + len(v)
+		}
+		if saves > saved {
+			key, saved, following = k, saves, follow
+		}
+	}
+	if key == nil {
+		return wide, nil
+	}
+	for _, c := range columns {
+		switch {
+		case !slices.Contains(following, c):
+			if !sparse[c.name] {
+				left = append(left, c.column)
+			}
+		default:
+			delete(sparse, c.name)
+		}
+	}
+	said := make([]bool, len(key.values))
+	for n, id := range key.ids {
+		if said[id] {
+			continue
+		}
+		said[id] = true
+		var pairs []string
+		for _, c := range following {
+			if v := c.values[c.ids[n]]; v != "" {
+				pairs = append(pairs, pair(c.name, v, cellMost, &t.cut))
+			}
+		}
+		lines = append(lines, "where "+pair(key.name, key.values[id], cellMost, &t.cut)+": "+strings.Join(pairs, "; "))
+	}
+	return left, lines
+}
+
+// follower returns how many bytes it saves to say a column's value once for
+// each value of k, or 0 where it does not follow from that.
+func (k *coded) follower(c *coded) (saves int) {
+	from := make([]int, len(k.values)) // which value follows, plus one
+	for n, id := range k.ids {
+		v := c.values[c.ids[n]]
+		if v != "" || c.each == len("\t") {
+			saves += len(v) + c.each
+		}
+		switch from[id] {
+		case 0:
+			from[id] = c.ids[n] + 1
+			if v != "" {
+				saves -= len(c.name) + len("=; ") + len(v)
+			}
+		case c.ids[n] + 1:
+		default:
+			return 0
+		}
+	}
+	return max(saves, 0)
 }
 
 func (t *table) addSame(c *column, cellMost int) {

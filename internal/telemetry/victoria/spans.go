@@ -46,8 +46,6 @@ func (c *Client) EncodeSpans(tenant telemetry.TenantID, batch []telemetry.SpanRe
 func (w *rowWriter) addSpan(s *telemetry.SpanRecord) (reason string) {
 	clear(w.taken)
 	w.row.Fields = w.row.Fields[:0]
-	tags := logstorage.GetStreamTags()
-	defer logstorage.PutStreamTags(tags)
 
 	w.add1(telemetry.FieldTraceID, s.TraceID)
 	w.add1(telemetry.FieldSpanID, s.SpanID)
@@ -80,16 +78,21 @@ func (w *rowWriter) addSpan(s *telemetry.SpanRecord) (reason string) {
 
 	// The fields by which spans are looked for and scoped most; from the row,
 	// where each name is once.
-	for _, f := range w.row.Fields {
-		switch f.Name {
-		case telemetry.FieldSpanName, telemetry.FieldSpanService,
-			telemetry.ResourcePrefix + "service.namespace", telemetry.ResourcePrefix + "deployment.environment.name":
-			if len(f.Value) <= maxStreamValueBytes {
-				tags.Add(f.Name, f.Value)
+	addTags := func(to *logstorage.StreamTags) {
+		for _, f := range w.row.Fields {
+			switch f.Name {
+			case telemetry.FieldSpanName, telemetry.FieldSpanService,
+				telemetry.ResourcePrefix + "service.namespace", telemetry.ResourcePrefix + "deployment.environment.name":
+				if len(f.Value) <= maxStreamValueBytes {
+					to.Add(f.Name, f.Value)
+				}
 			}
 		}
 	}
-	return w.finish(s.End, tags)
+	tags := logstorage.GetStreamTags()
+	defer logstorage.PutStreamTags(tags)
+	addTags(tags)
+	return w.finish(s.End, string(tags.MarshalCanonical(nil)), addTags)
 }
 
 // add1 stores a value under a name that only this package makes; the first

@@ -33,6 +33,8 @@ const (
 
 	// maxInsertBytes is when rows are sent; the engine takes 64 MiB.
 	maxInsertBytes = 4 << 20
+	// usualRowBytes is what room is made for beforehand.
+	usualRowBytes = 768
 )
 
 // insertVersion is of the engine's native insert format.
@@ -127,6 +129,52 @@ type rowWriter struct {
 	// names holds, per stream, the field names of this batch.
 	names map[string]map[string]bool
 	row   logstorage.InsertRow
+	// resource is what was made of the last record's resource: records come
+	// grouped by it.
+	resource storedResource
+}
+
+// A storedResource is how the fields of a resource are stored.
+type storedResource struct {
+	of []telemetry.Field
+	// fields are under ResourcePrefix; those of stream tell the sender.
+	fields []logstorage.Field
+	stream []int
+	// canonical is the stream that these make.
+	canonical string
+}
+
+// store returns how a resource is stored.
+func (w *rowWriter) store(resource []telemetry.Field) *storedResource {
+	s := &w.resource
+	if len(resource) > 0 && len(resource) == len(s.of) && &resource[0] == &s.of[0] {
+		return s // the same memory, which nobody changes while we encode
+	}
+	*s = storedResource{of: resource, fields: s.fields[:0], stream: s.stream[:0]}
+	clear(w.taken)
+	for _, f := range resource {
+		name := telemetry.ResourcePrefix + f.Name
+		if f.Value == "" || w.taken[name] {
+			continue
+		}
+		w.taken[name] = true
+		if isStreamField(f.Name) && len(f.Value) <= maxStreamValueBytes {
+			s.stream = append(s.stream, len(s.fields))
+		}
+		s.fields = append(s.fields, logstorage.Field{Name: name, Value: f.Value})
+	}
+	tags := logstorage.GetStreamTags()
+	defer logstorage.PutStreamTags(tags)
+	s.tags(tags)
+	s.canonical = string(tags.MarshalCanonical(nil))
+	return s
+}
+
+// tags adds what tells the sender.
+func (s *storedResource) tags(to *logstorage.StreamTags) {
+	for _, i := range s.stream {
+		to.Add(s.fields[i].Name, s.fields[i].Value)
+	}
 }
 
 func (c *Client) newRowWriter(tenant telemetry.TenantID) (*rowWriter, error) {
@@ -142,6 +190,7 @@ func (c *Client) newRowWriter(tenant telemetry.TenantID) (*rowWriter, error) {
 // each appends n records with add, which says why one cannot be stored, and
 // sends the rows in pieces.
 func (w *rowWriter) each(n int, send func([]byte) error, add func(i int) (reason string)) error {
+	w.body = slices.Grow(w.body, min(n*usualRowBytes, maxInsertBytes+maxInsertBytes/8))
 	var rejected []telemetry.RejectedRecord
 	for i := range n {
 		if reason := add(i); reason != "" {
@@ -168,10 +217,9 @@ func (w *rowWriter) each(n int, send func([]byte) error, add func(i int) (reason
 
 // add appends the record, or returns why it cannot be stored.
 func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
+	resource := w.store(r.Resource)
 	clear(w.taken)
 	w.row.Fields = w.row.Fields[:0]
-	tags := logstorage.GetStreamTags()
-	defer logstorage.PutStreamTags(tags)
 
 	// Reserved names are taken even where this record leaves them out, so that
 	// an attribute never poses as the record's own.
@@ -182,22 +230,10 @@ func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
 	if r.Message != "" {
 		w.row.Fields = append(w.row.Fields, logstorage.Field{Name: telemetry.FieldMessage, Value: r.Message})
 	}
-	for _, f := range r.Resource {
-		name := telemetry.ResourcePrefix + f.Name
-		if f.Value == "" || w.taken[name] {
-			continue
-		}
-		w.reserve(name, f.Value)
-		if isStreamField(f.Name) && len(f.Value) <= maxStreamValueBytes {
-			tags.Add(name, f.Value)
-		}
-	}
-	// A second loop: the names above must all be taken before any plain one.
-	seen := len(w.row.Fields)
-	for _, f := range w.row.Fields[:seen] {
-		if plain, ok := strings.CutPrefix(f.Name, telemetry.ResourcePrefix); ok {
-			w.attribute(plain, f.Value)
-		}
+	w.row.Fields = append(w.row.Fields, resource.fields...)
+	// Nothing else can take a name under ResourcePrefix: see attribute.
+	for _, f := range resource.fields {
+		w.attribute(f.Name[len(telemetry.ResourcePrefix):], f.Value)
 	}
 	for _, f := range r.Attributes {
 		if f.Value != "" {
@@ -205,12 +241,12 @@ func (w *rowWriter) add(r *telemetry.LogRecord) (reason string) {
 		}
 	}
 
-	return w.finish(r.Time, tags)
+	return w.finish(r.Time, resource.canonical, resource.tags)
 }
 
 // finish checks the row that was built and appends it, or returns why it
-// cannot be stored.
-func (w *rowWriter) finish(at time.Time, tags *logstorage.StreamTags) (reason string) {
+// cannot be stored. canonical is its stream, which tags makes.
+func (w *rowWriter) finish(at time.Time, canonical string, tags func(to *logstorage.StreamTags)) (reason string) {
 	if len(w.row.Fields) > maxRowFields {
 		return fmt.Sprintf("the record has more than %d fields, with those of its resource counted twice", maxRowFields)
 	}
@@ -224,7 +260,7 @@ func (w *rowWriter) finish(at time.Time, tags *logstorage.StreamTags) (reason st
 	}
 	w.row.TenantID = w.tenant
 	w.row.Timestamp = at.UnixNano()
-	w.row.StreamTagsCanonical = w.stream(tags)
+	w.row.StreamTagsCanonical = w.stream(canonical, tags)
 	w.body = w.row.Marshal(w.body)
 	return ""
 }
@@ -253,8 +289,7 @@ func (w *rowWriter) attribute(name, value string) {
 // stream returns the row's stream. Where the rows of a stream have very many
 // different names, those that add more go to a stream of their own kind: the
 // engine drops rows of a block with more than 2,000 names.
-func (w *rowWriter) stream(tags *logstorage.StreamTags) string {
-	canonical := string(tags.MarshalCanonical(nil))
+func (w *rowWriter) stream(canonical string, addTags func(to *logstorage.StreamTags)) string {
 	known := w.names[canonical]
 	if known == nil {
 		known = make(map[string]bool)
@@ -270,6 +305,9 @@ func (w *rowWriter) stream(tags *logstorage.StreamTags) string {
 		return canonical
 	}
 	if len(known)+added > maxStreamNames {
+		tags := logstorage.GetStreamTags()
+		defer logstorage.PutStreamTags(tags)
+		addTags(tags)
 		tags.Add("oriel.fields", fieldsID(w.row.Fields))
 		return string(tags.MarshalCanonical(nil))
 	}
