@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
@@ -64,28 +66,60 @@ func (w *world) traces(t *testing.T) {
 		rows := ask("* | stats count() as n")
 		return len(rows) == 1 && rows[0].Get("n") == strconv.Itoa(len(spans))
 	})
-	got := ask(fmt.Sprintf(`kind:=%d | stats by ("resource_attr:service.name", name) count() as n, count() if (status_code:=2) as errors, quantile(0.5, duration) as p50, quantile(0.95, duration) as p95`, telemetry.KindServer))
+	viewed := func(tool string, from, until int, args arguments) string {
+		t.Helper()
+		text := w.call(w.viewer, tool, w.arguments(step{tool: tool, from: from, until: until, args: args}))
+		if n := len(text) / bytesPerToken; n > mostTokens {
+			t.Errorf("%s: %d tokens", tool, n)
+		}
+		return text
+	}
+	got := rows(t, viewed("aggregate_spans", 95, 155, arguments{
+		"where": []string{"kind=2"}, "group_by": []string{"service", "operation"}, "aggregate": []string{"count", "errors", "p50", "p95"}, "limit": 200, "max_tokens": mostTokens,
+	}))
 	if len(got) != len(want) {
 		t.Errorf("%d operations, want %d: %v", len(got), len(want), slices.Sorted(maps.Keys(want)))
 	}
 	for _, row := range got {
-		key := row.Get(telemetry.FieldSpanService) + " " + row.Get(telemetry.FieldSpanName)
+		key := row["service"] + " " + row["operation"]
 		o := want[key]
 		if o == nil {
 			t.Errorf("no span is %q", key)
 			continue
 		}
-		if n := number(t, row.Get("n")); n != float64(o.spans) {
+		if n := number(t, row["count"]); n != float64(o.spans) {
 			t.Errorf("%s: %g spans, want %d", key, n, o.spans)
 		}
-		if n := number(t, row.Get("errors")); n != float64(o.errors) {
+		if n := number(t, row["errors"]); n != float64(o.errors) {
 			t.Errorf("%s: %g errors, want %d", key, n, o.errors)
 		}
 		for name, q := range map[string]float64{"p50": 0.5, "p95": 0.95} {
-			if v := number(t, row.Get(name)); o.spans >= 100 && !near(v, quantile(o.took, q), 0.1) {
-				t.Errorf("%s: %s is %g, want %g", key, name, v, quantile(o.took, q))
+			v, err := time.ParseDuration(row[name])
+			w.Must(err)
+			if o.spans >= 100 && !near(float64(v), quantile(o.took, q), 0.1) {
+				t.Errorf("%s: %s is %s, want %g ns", key, name, v, quantile(o.took, q))
 			}
 		}
+	}
+
+	// From a slow service to the query that is asked once for each item.
+	for name, c := range map[string]struct{ text, fact string }{
+		"slower":      {viewed("get_service_health", 125, 150, arguments{"service": "orders", "baseline": "day"}), `orders`},
+		"the version": {viewed("aggregate_spans", 105, 155, arguments{"service": []string{"orders"}, "operation": "GET /orders", "group_by": []string{"service.version"}, "aggregate": []string{"p95", "count"}}), `(?m)^4\.8\.0\t`},
+		"the map":     {viewed("get_service_map", 100, 155, arguments{"service": "orders"}), `(?m)^orders\tpostgresql \(external\)`},
+		"the region":  {viewed("aggregate_spans", 125, 0, arguments{"service": []string{"payments"}, "status": "error", "group_by": []string{"cloud.region"}}), `eu-`},
+	} {
+		if !regexp.MustCompile(c.fact).MatchString(c.text) {
+			t.Errorf("%s: %s does not say %s", name, c.text, c.fact)
+		}
+	}
+	slow := rows(t, viewed("search_traces", 105, 155, arguments{"service": []string{"orders"}, "operation": "GET /orders", "limit": 3}))
+	if len(slow) != 3 {
+		t.Fatalf("slow traces: %v", slow)
+	}
+	tree := w.call(w.viewer, "get_trace", arguments{"trace_id": slow[0]["trace_id"]})
+	if !regexp.MustCompile(`[1-9][0-9]+ × orders · SELECT orders`).MatchString(tree) {
+		t.Errorf("the slowest trace does not show the repeats:\n%s", tree)
 	}
 
 	// Every span of one trace, with its parent and its time.
@@ -99,11 +133,11 @@ func (w *world) traces(t *testing.T) {
 	for _, s := range w.spans(func(s *shop.Span) bool { return s.TraceID == id }) {
 		whole[s.SpanID] = s
 	}
-	rows := ask("trace_id:=" + id)
-	if len(rows) != len(whole) || len(rows) < 25 {
-		t.Errorf("the trace has %d spans, want %d, more than 25", len(rows), len(whole))
+	spanRows := ask("trace_id:=" + id)
+	if len(spanRows) != len(whole) || len(spanRows) < 25 {
+		t.Errorf("the trace has %d spans, want %d, more than 25", len(spanRows), len(whole))
 	}
-	for _, row := range rows {
+	for _, row := range spanRows {
 		s := whole[row.Get(telemetry.FieldSpanID)]
 		if s == nil {
 			t.Errorf("no span is %s", row.Get(telemetry.FieldSpanID))
