@@ -37,13 +37,18 @@ type policySet struct {
 	Disconnect string `enum:",hourly,off,default" default:"" help:"End access at every full hour: hourly, off, or default (what serve is told, for a team what the organization has). A team can only be hourly." placeholder:"D"`
 	Reconnect  string `enum:",refresh,interactive,default" default:"" help:"After that, apps come back by themselves (refresh) or through the browser (interactive), or default. A team can only be interactive." placeholder:"R"`
 	SignInAge  string `name:"sign-in-age" help:"Longest time since the person last proved who they are, like 12h or 30d; none for no bound." placeholder:"T"`
+
+	SignInMessage string `help:"What the sign-in page says, in plain text; none for nothing." placeholder:"TEXT"`
 }
 
 // Run changes a policy.
 func (c *policySet) Run(env *environment) error {
 	return c.with(env, func(a *server.Admin) error {
+		if c.SignInMessage != "" {
+			return c.setMessage(env, a)
+		}
 		if c.MFA == "" && c.Disconnect == "" && c.Reconnect == "" && c.SignInAge == "" {
-			return errors.New("say what to change: --mfa, --disconnect, --reconnect or --sign-in-age")
+			return errors.New("say what to change: --mfa, --disconnect, --reconnect, --sign-in-age or --sign-in-message")
 		}
 		reconnect, err := c.reconnect(env, a)
 		if err != nil {
@@ -191,4 +196,19 @@ func (c *policyShow) Run(env *environment) error {
 		}
 		return c.print(env, list, table("", []string{"TEAM", "SECOND FACTOR", "IN FORCE", "DISCONNECT", "RECONNECT", "SIGN-IN AGE"}, rows))
 	})
+}
+
+// setMessage sets what the sign-in page says, and nothing else.
+func (c *policySet) setMessage(env *environment, a *server.Admin) error {
+	if c.Team != "" || c.MFA != "" || c.Disconnect != "" || c.Reconnect != "" || c.SignInAge != "" {
+		return errors.New("--sign-in-message is for the whole organization, and stands alone")
+	}
+	text := c.SignInMessage
+	if text == "none" {
+		text = ""
+	}
+	if err := a.Directory.SetSignInMessage(env.ctx, text, operator()); err != nil {
+		return err
+	}
+	return c.print(env, map[string]string{"sign_in_message": text}, "The sign-in page has changed.\n")
 }

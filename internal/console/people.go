@@ -395,6 +395,13 @@ func (c *Console) doAccount(a accountAction) handler {
 				Links: []web.Link{{Text: "People", URL: peoplePath}},
 			}
 		}
+		if errors.Is(err, org.ErrLastBreakGlass) {
+			return &web.Error{
+				Status: http.StatusConflict, Public: p.Name + " is the last owner who may use a password although passwords are refused for a domain, so nothing was changed.",
+				Next:  "Name another break-glass owner first (oriel provider break-glass), or take passwords again (oriel provider sso-only --off): nobody could sign in while the identity provider does not work.",
+				Links: []web.Link{{Text: "People", URL: peoplePath}},
+			}
+		}
 		if err != nil {
 			return err
 		}

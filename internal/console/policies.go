@@ -20,6 +20,7 @@ func (c *Console) policyRoutes() []web.Route {
 		c.page("GET /policies", web.SignedIn, c.policies),
 		c.form("POST /policies", web.SignedIn, c.setPolicy),
 		c.form("POST /policies/reconnect", web.SignedIn, c.setReconnect),
+		c.form("POST /policies/message", web.Owner, c.setMessage),
 	}
 }
 
@@ -56,7 +57,13 @@ func (c *Console) administered(ctx context.Context, p org.Person) ([]org.Team, e
 }
 
 func (c *Console) policiesPage(ctx context.Context, s login.Session) (web.PoliciesPage, error) {
-	page := web.PoliciesPage{Account: account(s)}
+	page := web.PoliciesPage{Account: account(s), Owner: s.Person.Owner}
+	if page.Owner {
+		var err error
+		if page.Message, err = c.Directory.SignInMessage(ctx); err != nil {
+			return page, err
+		}
+	}
 	teams, err := c.administered(ctx, s.Person)
 	if err != nil {
 		return page, err
@@ -273,4 +280,29 @@ func (c *Console) setReconnect(w http.ResponseWriter, r *http.Request, s login.S
 	}
 	http.Redirect(w, r, c.withNotice("/policies", fmt.Sprintf("Connections of %s: %s.", whom, policy)), http.StatusSeeOther)
 	return nil
+}
+
+// setMessage sets what the sign-in page says.
+func (c *Console) setMessage(w http.ResponseWriter, r *http.Request, s login.Session) error {
+	if err := web.ReadForm(r); err != nil {
+		return err
+	}
+	ctx := r.Context()
+	text, err := org.ParseSignInMessage(r.PostForm.Get("text"))
+	if err != nil {
+		page, readErr := c.policiesPage(ctx, s)
+		if readErr != nil {
+			return readErr
+		}
+		page.Message, page.MessageError = r.PostForm.Get("text"), sentence(err)
+		return c.Site.Render(w, http.StatusUnprocessableEntity, page)
+	}
+	if err := c.Directory.SetSignInMessage(ctx, text, c.actor(s, r)); err != nil {
+		return err
+	}
+	notice := "The sign-in page shows the message now."
+	if text == "" {
+		notice = "The sign-in page shows no message any more."
+	}
+	return c.done(w, r, "/policies", notice)
 }

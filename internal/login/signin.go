@@ -75,6 +75,9 @@ func (d *Desk) showSignIn(w http.ResponseWriter, r *http.Request) error {
 func (d *Desk) renderSignIn(ctx context.Context, w http.ResponseWriter, status int, page web.SignInPage) error {
 	page.Forgot = d.CanMail()
 	var err error
+	if page.Message, err = d.Directory.SignInMessage(ctx); err != nil {
+		return err
+	}
 	if page.Passkey, err = d.askPasskey(ctx, nil); err != nil {
 		return err
 	}

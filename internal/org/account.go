@@ -37,6 +37,11 @@ func (d *Directory) Invite(ctx context.Context, n NewPerson, slug string, roles 
 // organization.
 var ErrLastOwner = errors.New("this is the last owner of the organization: make somebody else an owner first")
 
+// ErrLastBreakGlass is about somebody without whom nobody could sign in while
+// an identity provider does not work.
+var ErrLastBreakGlass = errors.New("this is the last owner who may use a password although passwords are refused for a domain, so nobody could sign in while the identity provider does not work: " +
+	"name another one first (oriel provider break-glass --email E), or take passwords again (oriel provider sso-only --domain D --off)")
+
 // DeletedAddress stands before the id of somebody whose account was deleted, in
 // the place of the e-mail address: nobody can be called so, and the address is
 // free for somebody else. The row stays, for the audit's sake.

@@ -102,6 +102,11 @@ type Store interface {
 	Reconnect(ctx context.Context, team TeamID) (Reconnect, error)
 	SetReconnect(ctx context.Context, team TeamID, r Reconnect, ev audit.Event) error
 
+	// SignInMessage returns what the sign-in page shows, "" for nothing.
+	SignInMessage(ctx context.Context) (string, error)
+	// SetSignInMessage changes it.
+	SetSignInMessage(ctx context.Context, text string, ev audit.Event) error
+
 	// CreateKey adds an ingest key by the hash of its secret. Errors:
 	// ErrKeyNameTaken.
 	CreateKey(ctx context.Context, k IngestKey, hash string, ev audit.Event) error

@@ -326,6 +326,11 @@ func (db *DB) RemoveRule(ctx context.Context, id sso.ID, r sso.Rule, ev audit.Ev
 // SetBreakGlass implements sso.Store.
 func (db *DB) SetBreakGlass(ctx context.Context, id org.PersonID, may bool, ev audit.Event) error {
 	return db.update(ctx, func(t *tx) error {
+		if !may {
+			if err := t.spareLastBreakGlass(id); err != nil {
+				return err
+			}
+		}
 		n, err := t.exec("UPDATE people SET break_glass = $1 WHERE id = $2", may, string(id))
 		if err != nil {
 			return fmt.Errorf("set break glass: %w", err)

@@ -229,7 +229,7 @@ func (db *DB) ChangeSCIMUser(ctx context.Context, id org.PersonID, change func(*
 		}
 		if before.Active && !u.Active {
 			err := t.spareLastOwner(id)
-			if errors.Is(err, org.ErrLastOwner) {
+			if errors.Is(err, org.ErrLastOwner) || errors.Is(err, org.ErrLastBreakGlass) {
 				return scim.ErrLastOwner
 			}
 			if err != nil {
@@ -275,6 +275,23 @@ func (t *tx) spareLastOwner(id org.PersonID) error {
 	}
 	if last {
 		return org.ErrLastOwner
+	}
+	return t.spareLastBreakGlass(id)
+}
+
+// spareLastBreakGlass refuses where nobody else is left who could sign in
+// without an identity provider, and somebody has to be.
+func (t *tx) spareLastBreakGlass(id org.PersonID) error {
+	const able = "break_glass AND owner AND disabled_at = 0 AND password_hash <> ''"
+	var last bool
+	err := t.QueryRow(`SELECT EXISTS (SELECT 1 FROM provider_domains WHERE sso_only)
+		AND EXISTS (SELECT 1 FROM people WHERE id = $1 AND `+able+`)
+		AND NOT EXISTS (SELECT 1 FROM people WHERE id <> $1 AND `+able+`)`, string(id)).Scan(&last)
+	if err != nil {
+		return fmt.Errorf("look for another break-glass owner: %w", err)
+	}
+	if last {
+		return org.ErrLastBreakGlass
 	}
 	return nil
 }

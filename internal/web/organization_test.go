@@ -102,6 +102,7 @@ func withOrganization(pages map[string]Page) map[string]Page {
 		"accountlink_failed": AccountLinkPage{Account: boss, ID: "per_2", Name: "Ada <b>", Email: "ada@example.com", Failed: true, URL: "https://oriel.example.com/login/account?token=ABC", Expires: now},
 		"forgot":             ForgotPage{Email: "ada", Error: "The address is none."},
 		"forgot_asked":       ForgotPage{Email: "ada@example.com", Asked: true},
+		"signin_message":     SignInPage{Message: "Only for staff of Example & Co.\n<b>Questions?</b> Ask IT."},
 		"signin_forgot":      SignInPage{Forgot: true},
 		"accountlink_new":    AccountLinkPage{Account: boss, ID: "per_1", Name: "Grace", Email: "grace@example.com", URL: "https://oriel.example.com/login/account?token=ABC", Expires: now},
 		"account":            AccountPage{Token: "dG9rZW4", Person: Account{Name: "Grace <Hopper>", Email: "grace@example.com"}, New: true, MinPassword: 15},

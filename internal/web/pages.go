@@ -78,6 +78,8 @@ type SignInPage struct {
 	Home Link
 	// Forgot says that people can have a link for a new password sent.
 	Forgot bool
+	// Message is what the organization says here, "" for nothing.
+	Message string
 }
 
 // SetupPage creates the first owner.

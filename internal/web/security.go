@@ -155,6 +155,10 @@ type PoliciesPage struct {
 	// Policies are the organization's, for owners, and those of the teams that
 	// the person administers.
 	Policies []Policy
+	// Owner says that the sign-in message can be set: it is Message, and
+	// MessageError says what is wrong with it.
+	Owner                 bool
+	Message, MessageError string
 }
 
 // Policy is what sign-ins must have had, for the organization or a team.

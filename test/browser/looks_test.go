@@ -92,6 +92,7 @@ func TestOwnerLooks(t *testing.T) {
 	see("/groups", "Groups", "groups")
 	see("/providers", "Identity providers", "providers")
 	see("/policies", "Policies", "policies")
+	see("/people", "People", "people")
 	see("/integrations", "Integrations", "integrations")
 	see("/clients", "Clients", "clients")
 

@@ -3,6 +3,7 @@ package sso_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/login/sso"
+	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/testkit"
 )
 
@@ -514,6 +516,17 @@ func TestSSOOnly(t *testing.T) {
 	through := p.Browser()
 	p.arrive(through)
 	p.Must(p.Admin.Providers.SetSSOOnly(t.Context(), "example.com", true, by))
+	// Whoever is left to put things right stays.
+	if _, err := p.Admin.Providers.SetBreakGlass(t.Context(), "glass@example.com", false, by); !errors.Is(err, org.ErrLastBreakGlass) {
+		t.Errorf("taking back the last break-glass owner: %v", err)
+	}
+	glass, err := p.Admin.Directory.PersonByEmail(t.Context(), "glass@example.com")
+	p.Must(err)
+	for _, change := range []org.AccountChange{org.DisableAccount, org.UnmakeOwner, org.DeleteAccount} {
+		if _, err := p.Admin.Directory.ChangeAccount(t.Context(), glass.ID, change, by); !errors.Is(err, org.ErrLastBreakGlass) {
+			t.Errorf("change %d of the last break-glass owner: %v", change, err)
+		}
+	}
 	if inside.Get("/").Status != http.StatusSeeOther {
 		t.Error("a session that began with a password lives on")
 	}
@@ -553,6 +566,9 @@ func TestSSOOnly(t *testing.T) {
 	p.Must(p.Admin.Providers.SetSSOOnly(t.Context(), "example.com", false, by))
 	if res := post("ada@example.com", testkit.Password); res.Status != http.StatusSeeOther {
 		t.Errorf("lifted: status %d", res.Status)
+	}
+	if _, err := p.Admin.Providers.SetBreakGlass(t.Context(), "glass@example.com", false, by); err != nil {
+		t.Errorf("when nothing depends on it: %v", err)
 	}
 }
 
