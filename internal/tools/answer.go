@@ -75,25 +75,44 @@ func (a *answer) render() Result {
 	if text := a.compose(all, a.cellBytes, f); len(text) <= most {
 		return Result{Text: text, Image: a.image}
 	}
-	best := ""
 	for _, cellBytes := range []int{a.cellBytes, 200, 80, 30} {
 		if cellBytes > a.cellBytes {
 			continue
 		}
-		for low, high := 1, all; low <= high; {
-			n := (low + high) / 2
-			if text := a.compose(n, cellBytes, f); len(text) <= most {
-				best, low = text, n+1
-			} else {
-				high = n - 1
-			}
-		}
-		if best != "" {
+		if best := fitting(all, most, func(n int) string { return a.compose(n, cellBytes, f) }); best != "" {
 			return Result{Text: best, Image: a.image}
 		}
 	}
 	return Result{Text: clip(fmt.Sprintf("%s\n# Nothing fits into max_tokens=%d. Call %s with a larger max_tokens (at most %d).\n",
 		a.headline(), a.call.maxTokens, a.call.tool.Name, maxTokens), most-len("…"))}
+}
+
+// guesses is how often fitting goes by the sizes that it has seen before it
+// halves.
+const guesses = 4
+
+// fitting returns the text of as many rows, up to all, as fit into most bytes,
+// "" where not one does. Texts of more rows are assumed to be longer.
+func fitting(all, most int, compose func(n int) string) (best string) {
+	full := compose(all)
+	if len(full) <= most {
+		return full
+	}
+	// What fits has low rows, what does not has high.
+	low, high, lowBytes, highBytes := 0, all, 0, len(full)
+	for try := 0; high-low > 1; try++ {
+		n := (low + high) / 2
+		if try < guesses {
+			n = low + int(float64(high-low)*float64(most-lowBytes)/float64(highBytes-lowBytes))
+			n = min(max(n, low+1), high-1)
+		}
+		if text := compose(n); len(text) <= most {
+			best, low, lowBytes = text, n, len(text)
+		} else {
+			high, highBytes = n, len(text)
+		}
+	}
+	return best
 }
 
 func (a *answer) headline() string {

@@ -50,19 +50,7 @@ func (s *logSearch) render(res telemetry.LogResult) string {
 	if all == 1 {
 		cellBytes = most
 	}
-	if text, ok := fits(layout{all, cellBytes, -1}); ok {
-		return text
-	}
-	best := ""
-	for low, high := 1, all-1; low <= high; {
-		n := (low + high) / 2
-		if text, ok := fits(layout{n, maxCellBytes, -1}); ok {
-			best, low = text, n+1
-		} else {
-			high = n - 1
-		}
-	}
-	if best != "" {
+	if best := fitting(all, most, func(n int) string { return s.compose(res, layout{n, cellBytes, -1}, f) }); best != "" {
 		return best
 	}
 	// Not one row fits as it is.
