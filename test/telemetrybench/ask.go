@@ -72,16 +72,15 @@ func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error)
 		name: "a trace: `get_trace`", tool: "get_trace", args: map[string]any{"trace_id": l.trace, "max_tokens": 12_000},
 		expect: l.trace, signal: "spans", raw: []string{"trace_id:=" + l.trace}, limit: 10_000,
 	}
-	if !s.hasTool(trace.tool) {
-		trace.name, trace.tool = "a trace's spans, without a tool", ""
-	}
 	questions = append(questions, trace)
 	var results []result
 	for _, q := range questions {
 		if !strings.Contains(q.name, o.only) {
 			continue
 		}
-		q.args["start"], q.args["end"] = start.Format(time.RFC3339), end.Format(time.RFC3339)
+		if q.tool != trace.tool { // which finds its time itself
+			q.args["start"], q.args["end"] = start.Format(time.RFC3339), end.Format(time.RFC3339)
+		}
 		r := result{question: q}
 		ours := func() error {
 			took, err := s.askOurs(ctx, q, start, end)
@@ -148,14 +147,6 @@ func (s *subject) mcp(ctx context.Context, method string, params any, into any) 
 		return fmt.Errorf("%s: %.500s", res.Status, answer)
 	}
 	return nil
-}
-
-func (s *subject) hasTool(name string) bool {
-	var list struct{ Tools []struct{ Name string } }
-	if err := s.mcp(context.Background(), "tools/list", map[string]any{}, &list); err != nil {
-		return false
-	}
-	return slices.ContainsFunc(list.Tools, func(t struct{ Name string }) bool { return t.Name == name })
 }
 
 // askOurs asks the question's tool or, where there is none, the spans as a tool
