@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -289,6 +290,9 @@ func (c *Console) setMessage(w http.ResponseWriter, r *http.Request, s login.Ses
 	}
 	ctx := r.Context()
 	text, err := org.ParseSignInMessage(r.PostForm.Get("text"))
+	if !r.PostForm.Has("text") {
+		err = errors.New("the form came without the message, so it was left as it is") // an empty one would remove it
+	}
 	if err != nil {
 		page, readErr := c.policiesPage(ctx, s)
 		if readErr != nil {

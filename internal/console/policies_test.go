@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -111,4 +113,17 @@ func TestReconnectPolicy(t *testing.T) {
 	if r, err := h.directory.Reconnect(t.Context(), team.ID); err != nil || r != (org.Reconnect{Disconnect: "hourly", Return: "interactive"}) {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+func TestSignInMessage(t *testing.T) {
+	h := newHouse(t)
+	grace := h.browser(h.addPerson("Grace", true))
+	set := func(text string) answer {
+		return grace.do(http.MethodPost, "/policies/message", url.Values{"text": {text}}.Encode())
+	}
+	grace.follow(set("Only for staff.\r\n<b>Ask IT</b>")).expect(t, 200, "shows the message now", "Only for staff.\n&lt;b&gt;Ask IT")
+	set(strings.Repeat("x", 501)).expect(t, 422, "longer than 500 characters", strings.Repeat("x", 501))
+	grace.do(http.MethodPost, "/policies/message", "").expect(t, 422, "left as it is")
+	grace.do(http.MethodGet, "/policies", "").expect(t, 200, "Only for staff.")
+	grace.follow(set("")).expect(t, 200, "no message any more")
 }
