@@ -25,6 +25,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,6 +58,8 @@ const (
 
 	// drainTimeout bounds how long running requests may go on at a stop.
 	drainTimeout = 3 * time.Second
+	// lastBytesTimeout bounds how long finished answers may take to leave.
+	lastBytesTimeout = time.Second
 	// exitTimeout is when a stop that hangs is ended by force, so that an
 	// orphan never holds the data folder's lock.
 	exitTimeout = 20 * time.Second
@@ -175,8 +178,9 @@ func RunEngine(ctx context.Context, cfg EngineConfig) (err error) {
 
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
+	handler := &drainable{next: serveEngine(rand.Text())}
 	server := &http.Server{
-		Handler:           serveEngine(rand.Text()),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		// The engine writes errors after its header, which net/http reports.
@@ -194,21 +198,66 @@ func RunEngine(ctx context.Context, cfg EngineConfig) (err error) {
 		fmt.Fprintln(os.Stderr, "engine: stopping takes too long, exiting")
 		os.Exit(1)
 	})
-	drain, cancelDrain := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancelDrain()
-	if server.Shutdown(drain) != nil {
-		cancelRequests()
-		again, cancelAgain := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancelAgain()
-		if err := server.Shutdown(again); err != nil {
-			// Closing the storage under a running query panics.
-			return fmt.Errorf("stop the engine: requests are still running: %w", err)
-		}
+	if err := stopServing(server, handler, cancelRequests); err != nil {
+		return err
 	}
 	vlinsert.Stop()
 	vlselect.Stop()
 	vlstorage.Stop()
 	return nil
+}
+
+// stopServing returns once no request runs: first they may finish, then they
+// are canceled.
+//
+// Shutdown alone does not answer the question: for five seconds it also waits
+// for connections that were opened ahead of a request that never came.
+func stopServing(server *http.Server, handler *drainable, cancelRequests context.CancelFunc) error {
+	drained := handler.drain()
+	select {
+	case <-drained:
+	case <-time.After(drainTimeout):
+		cancelRequests()
+		select {
+		case <-drained:
+		case <-time.After(drainTimeout):
+			// Closing the storage under a running query panics.
+			return errors.New("stop the engine: requests are still running")
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastBytesTimeout)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		_ = server.Close()
+	}
+	return nil
+}
+
+// drainable answers 503 once it is being drained.
+type drainable struct {
+	next http.Handler
+	// running is held for reading by every request that runs.
+	running sync.RWMutex
+}
+
+func (d *drainable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !d.running.TryRLock() {
+		http.Error(w, "the engine is stopping", http.StatusServiceUnavailable)
+		return
+	}
+	defer d.running.RUnlock()
+	d.next.ServeHTTP(w, r)
+}
+
+// drain lets no further request in, for good. The channel is closed when the
+// last one has ended.
+func (d *drainable) drain() <-chan struct{} {
+	drained := make(chan struct{})
+	go func() {
+		d.running.Lock()
+		close(drained)
+	}()
+	return drained
 }
 
 // startEngine opens the storage. The engine reports what is wrong by panics.

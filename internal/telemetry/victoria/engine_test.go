@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -198,6 +199,16 @@ func TestStopKeepsRows(t *testing.T) {
 	if err := c.WriteLogs(t.Context(), 1, []telemetry.LogRecord{{Time: time.Now(), Message: "kept"}}); err != nil {
 		t.Fatal(err)
 	}
+	// Clients open connections ahead of requests that never come.
+	socket, err := SocketPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unused.Close() }()
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
