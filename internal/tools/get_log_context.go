@@ -210,15 +210,16 @@ func (c *call) renderContext(anchor telemetry.LogRow, older, newer []telemetry.L
 		}
 		if len(rows) > 1 {
 			line("")
-			table := newTable(rows, cellBytes, -1)
+			table := newGrid(rows).layOut(len(rows), cellBytes, -1)
 			if len(table.plain)+len(table.fenced) > 0 {
 				line("same for all rows: " + strings.Join(append(table.plain, table.fenced...), "; "))
 			}
-			for i, l := range table.lines {
-				// The record stands between its neighbours.
-				if i == len(o)+1 {
-					l = ">" + l
-				}
+			for _, l := range table.head {
+				line(l)
+			}
+			// The record stands between its neighbours.
+			table.rows[len(o)] = ">" + table.rows[len(o)]
+			for _, l := range table.rows {
 				line(l)
 			}
 		}

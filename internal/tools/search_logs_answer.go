@@ -42,15 +42,16 @@ func (s *logSearch) render(res telemetry.LogResult) string {
 	most := s.call.room()
 	f := newFence("log")
 	all := min(len(res.Rows), s.limit)
+	g := newGrid(res.Rows[:all])
 	fits := func(l layout) (string, bool) {
-		text := s.compose(res, l, f)
+		text := s.compose(res, g, l, f)
 		return text, len(text) <= most
 	}
 	cellBytes := maxCellBytes
 	if all == 1 {
 		cellBytes = most
 	}
-	if best := fitting(all, most, func(n int) string { return s.compose(res, layout{n, cellBytes, -1}, f) }); best != "" {
+	if best := fitting(all, most, func(n int) string { return s.compose(res, g, layout{n, cellBytes, -1}, f) }); best != "" {
 		return best
 	}
 	// Not one row fits as it is.
@@ -66,9 +67,8 @@ func (s *logSearch) render(res telemetry.LogResult) string {
 }
 
 // compose writes the answer in the given layout.
-func (s *logSearch) compose(res telemetry.LogResult, l layout, f fence) string {
-	rows := res.Rows[:l.rows]
-	t := newTable(rows, l.cell, l.fields)
+func (s *logSearch) compose(res telemetry.LogResult, g *grid, l layout, f fence) string {
+	t := g.layOut(l.rows, l.cell, l.fields)
 	lines := []string{s.headline(res, l.rows)}
 	if len(t.plain) > 0 {
 		lines = append(lines, "same for all rows: "+strings.Join(t.plain, "; "))
@@ -77,7 +77,7 @@ func (s *logSearch) compose(res telemetry.LogResult, l layout, f fence) string {
 	if len(t.fenced) > 0 {
 		lines = append(lines, "same for all rows: "+strings.Join(t.fenced, "; "))
 	}
-	lines = append(lines, t.lines...)
+	lines = append(append(lines, t.head...), t.rows...)
 	lines = append(lines, f.close())
 	for _, note := range s.notes(res, l, t) {
 		lines = append(lines, "# "+note)

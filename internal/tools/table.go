@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -47,7 +48,7 @@ func cell(s string, most int, cut *int) string {
 
 // escape writes control, format and separator characters as escapes.
 func escape(s string) string {
-	if !strings.ContainsFunc(s, needsEscape) && utf8.ValidString(s) {
+	if plainASCII(s) || !strings.ContainsFunc(s, needsEscape) && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
@@ -70,6 +71,15 @@ func escape(s string) string {
 	return b.String()
 }
 
+func plainASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // needsEscape holds for what a reader does not see or takes for a new line.
 func needsEscape(r rune) bool {
 	if r < 0x7f {
@@ -83,8 +93,9 @@ var plainToken = regexp.MustCompile(`^[A-Za-z0-9_.:/@+-]{1,80}$`)
 
 // A table is rows of an answer, as text.
 type table struct {
-	// lines are a line with the names of the columns and one per row.
-	lines []string
+	// head is a line with the names of the columns, and before it lines about
+	// columns that follow from another one; rows is a line for each row.
+	head, rows []string
 	// plain and fenced are the fields with the same value in all rows, as
 	// name=value; fenced ones hold text that must stay inside of the fence.
 	plain, fenced []string
@@ -98,211 +109,287 @@ var columnTitles = map[string]string{telemetry.FieldMessage: "message"}
 // firstColumns stand before all others, in this order.
 var firstColumns = []string{telemetry.FieldSeverity, telemetry.FieldService, telemetry.FieldMessage}
 
-// column is what is known about one field of all rows.
-type column struct {
-	name  string
-	count int // rows that have it
-	value string
-	same  bool // in all rows that have it
+// A grid is rows by columns. It is made once and then laid out as often as it
+// takes to find how much of it fits.
+type grid struct {
+	times   []time.Time
+	stamps  []string // of times, "" where not yet written
+	columns []*column
+	// rows are the fields of each row that have a value, in the row's order.
+	rows [][]gridField
 }
 
-// newTable lays out rows. Values longer than cellMost bytes are cut; fieldsMost
-// bounds how many fields are shown besides those that come first, -1 is all.
-func newTable(rows []telemetry.LogRow, cellMost, fieldsMost int) table {
-	var t table
-	columns := countColumns(rows)
-	timed := false
+// A gridField is a field of a row: which column, and which of its values.
+type gridField struct{ column, value int }
+
+// A column is a field of some rows.
+type column struct {
+	name string
+	// ids tells by row which value, 0 is none. values[0] is "".
+	ids    []int
+	values []string
+	// cells are the values as they are shown at cellMost, "" where not yet
+	// written.
+	cells    []string
+	cellMost int
+}
+
+func newGrid(rows []telemetry.LogRow) *grid {
+	g := &grid{times: make([]time.Time, len(rows)), stamps: make([]string, len(rows)), rows: make([][]gridField, len(rows))}
+	byName := make(map[string]int)
+	var valueIDs []map[string]int // by column
+	total := 0
 	for _, r := range rows {
-		timed = timed || !r.Time.IsZero()
+		total += len(r.Fields)
 	}
-	isFirst := make(map[string]bool)
-	if timed {
-		for _, name := range firstColumns {
-			isFirst[name] = true
+	fields := make([]gridField, 0, total)
+	for n, r := range rows {
+		g.times[n] = r.Time
+		first := len(fields)
+		for _, f := range r.Fields {
+			if f.Value == "" {
+				continue
+			}
+			at, ok := byName[f.Name]
+			if !ok {
+				at = len(g.columns)
+				byName[f.Name] = at
+				g.columns = append(g.columns, &column{name: f.Name, ids: make([]int, len(rows)), values: []string{""}})
+				valueIDs = append(valueIDs, make(map[string]int))
+			}
+			c := g.columns[at]
+			id, ok := valueIDs[at][f.Value]
+			if !ok {
+				id = len(c.values)
+				valueIDs[at][f.Value] = id
+				c.values = append(c.values, f.Value)
+			}
+			c.ids[n] = id
+			fields = append(fields, gridField{at, id})
 		}
+		g.rows[n] = fields[first:len(fields):len(fields)]
 	}
-	var first, wide []*column
-	sparse := make(map[string]bool)
-	others := 0
-	for _, c := range columns {
-		if !isFirst[c.name] {
-			if others++; fieldsMost >= 0 && others > fieldsMost {
+	return g
+}
+
+// stamp is the time of a row, "" where it has none.
+func (g *grid) stamp(row int) string {
+	if g.stamps[row] == "" && !g.times[row].IsZero() {
+		g.stamps[row] = stamp(g.times[row])
+	}
+	return g.stamps[row]
+}
+
+// cell is a value as it is shown.
+func (c *column) cell(value, most int, cut *int) string {
+	if c.cellMost != most || c.cells == nil {
+		c.cells, c.cellMost = make([]string, len(c.values)), most
+	}
+	if text := c.cells[value]; text != "" || value == 0 {
+		if len(c.values[value]) > most {
+			*cut++
+		}
+		return text
+	}
+	c.cells[value] = cell(c.values[value], most, cut)
+	return c.cells[value]
+}
+
+// among says how many of the first n rows have a value, and whether all have
+// the same.
+func (c *column) among(n int) (count int, same bool) {
+	same = n > 0 && c.ids[0] != 0
+	for _, id := range c.ids[:n] {
+		if id != 0 {
+			count++
+		}
+		same = same && id == c.ids[0]
+	}
+	return count, same
+}
+
+// A laidColumn is a column in a table.
+type laidColumn struct {
+	*column
+	index int
+	count int // rows that have it
+	// sparse ones are written as name=value in the rows that have them.
+	sparse bool
+	// each is how many bytes a cell has besides its value.
+	each int
+}
+
+// layOut writes the first n rows. Values longer than cellMost bytes are cut;
+// fieldsMost bounds how many fields are shown besides those that come first,
+// -1 is all.
+func (g *grid) layOut(n, cellMost, fieldsMost int) table {
+	var t table
+	timed := slices.ContainsFunc(g.times[:n], func(at time.Time) bool { return !at.IsZero() })
+	first := make([]*laidColumn, len(firstColumns))
+	var others []*laidColumn
+	seen := 0
+	for i, c := range g.columns {
+		count, same := c.among(n)
+		if count == 0 {
+			continue
+		}
+		place := -1
+		if timed {
+			place = slices.Index(firstColumns, c.name)
+		}
+		if place < 0 {
+			if seen++; fieldsMost >= 0 && seen > fieldsMost {
 				t.dropped++
 				continue
 			}
 		}
+		laid := &laidColumn{column: c, index: i, count: count, each: len("\t")}
 		switch {
-		case len(rows) > 1 && c.same && c.count == len(rows):
-			t.addSame(c, cellMost)
-		case isFirst[c.name]:
-			first = append(first, c)
-		case c.count*2 >= len(rows):
-			wide = append(wide, c)
+		case n > 1 && same:
+			t.addSame(c.name, c.values[c.ids[0]], cellMost)
+		case place >= 0:
+			first[place] = laid
 		default:
-			sparse[c.name] = true
-		}
-	}
-	shown := make([]*column, 0, len(first)+len(wide))
-	for _, name := range firstColumns {
-		for _, c := range first {
-			if c.name == name {
-				shown = append(shown, c)
+			if laid.sparse = count*2 < n; laid.sparse {
+				laid.each = len(c.name) + len("=; ")
 			}
+			others = append(others, laid)
 		}
 	}
-	var legend []string
 	if timed {
-		wide, legend = t.addLegend(rows, columns, wide, sparse, cellMost)
+		others = t.addLegend(n, others, cellMost)
 	}
-	shown = append(shown, wide...)
-	t.lines = append(append(t.lines, legend...), titles(shown, timed, len(sparse) > 0))
-	for _, r := range rows {
-		t.addRow(r, shown, sparse, timed, cellMost)
+	var shown []*laidColumn
+	sparse := make([]bool, len(g.columns))
+	anySparse := false
+	for _, c := range append(first, others...) {
+		switch {
+		case c == nil:
+		case c.sparse:
+			sparse[c.index], anySparse = true, true
+		default:
+			shown = append(shown, c)
+		}
+	}
+	t.head = append(t.head, titles(shown, timed, anySparse))
+	t.rows = make([]string, n)
+	var line []byte
+	for row := range n {
+		line = line[:0]
+		if timed {
+			line = append(append(line, g.stamp(row)...), '\t')
+		}
+		for _, c := range shown {
+			line = append(append(line, c.cell(c.ids[row], cellMost, &t.cut)...), '\t')
+		}
+		if anySparse {
+			some := false
+			for _, f := range g.rows[row] {
+				if !sparse[f.column] {
+					continue
+				}
+				if some {
+					line = append(line, "; "...)
+				}
+				some = true
+				c := g.columns[f.column]
+				line = append(line, pair(c.name, c.values[f.value], cellMost, &t.cut)...)
+			}
+			line = append(line, '\t')
+		}
+		t.rows[row] = string(line[:max(len(line)-1, 0)])
 	}
 	return t
-}
-
-func countColumns(rows []telemetry.LogRow) []*column {
-	var order []*column
-	byName := make(map[string]*column)
-	for _, r := range rows {
-		for _, f := range r.Fields {
-			c, ok := byName[f.Name]
-			if !ok {
-				c = &column{name: f.Name, value: f.Value, same: true}
-				byName[f.Name] = c
-				order = append(order, c)
-			}
-			c.count++
-			c.same = c.same && c.value == f.Value
-		}
-	}
-	return order
 }
 
 // leastSaved is how many bytes a legend must save for the reader to look
 // values up in it.
 const leastSaved = 200
 
-// A coded column has a number for each of its values.
-type coded struct {
-	*column
-	ids    []int // by row: which value, 0 is none
-	values []string
-	// each is how many bytes a cell has besides its value.
-	each int
-}
-
-// code numbers the values of columns.
-func code(rows []telemetry.LogRow, columns []*coded) {
-	byName := make(map[string]*coded, len(columns))
-	of := make(map[*coded]map[string]int, len(columns))
-	for _, c := range columns {
-		c.ids, c.values = make([]int, len(rows)), []string{""}
-		byName[c.name], of[c] = c, make(map[string]int)
-	}
-	for n, r := range rows {
-		for _, f := range r.Fields {
-			c := byName[f.Name]
-			if c == nil {
-				continue
-			}
-			id, ok := of[c][f.Value]
-			if !ok {
-				id = len(c.values)
-				of[c][f.Value] = id
-				c.values = append(c.values, f.Value)
-			}
-			c.ids[n] = id
-		}
-	}
-}
-
 // addLegend takes out columns whose values follow from that of another one, as
-// region, host and version do from a pod, and returns the other wide ones and a
-// line for each value of that one: where k8s.pod.name=a: host.name=b; psp=c
-func (t *table) addLegend(rows []telemetry.LogRow, all, wide []*column, sparse map[string]bool, cellMost int) (left []*column, lines []string) {
-	var columns []*coded
-	for _, c := range wide {
-		columns = append(columns, &coded{column: c, each: len("\t")})
-	}
-	for _, c := range all {
-		if sparse[c.name] {
-			columns = append(columns, &coded{column: c, each: len(c.name) + len("=; ")})
-		}
-	}
-	code(rows, columns)
-	var key *coded
-	var following []*coded
+// region, host and version do from a pod, and returns the other columns. It
+// adds a line for each value of that one: where k8s.pod.name=a: host.name=b; psp=c
+func (t *table) addLegend(n int, columns []*laidColumn, cellMost int) (left []*laidColumn) {
+	var key *laidColumn
+	var following []*laidColumn
 	saved := leastSaved
-	for _, k := range columns[:len(wide)] {
-		if k.count < len(rows) || len(k.values)*2 > len(rows) {
+	for _, k := range columns {
+		if k.sparse || k.count < n {
 			continue
 		}
-		var follow []*coded
+		values := k.distinct(n)
+		if (len(values)+1)*2 > n {
+			continue
+		}
+		var follow []*laidColumn
 		saves := 0
 		for _, c := range columns {
 			if c == k {
 				continue
 			}
-			if s := k.follower(c); s > 0 {
+			if s := k.follower(c, n); s > 0 {
 				follow = append(follow, c)
 				saves += s
 			}
 		}
-		for _, v := range k.values[1:] {
-			saves -= len("where =:\n") + len(k.name) + len(v)
+		for _, v := range values {
+			saves -= len("where =:\n") + len(k.name) + len(k.values[v])
 		}
 		if saves > saved {
 			key, saved, following = k, saves, follow
 		}
 	}
 	if key == nil {
-		return wide, nil
+		return columns
 	}
 	for _, c := range columns {
-		switch {
-		case !slices.Contains(following, c):
-			if !sparse[c.name] {
-				left = append(left, c.column)
-			}
-		default:
-			delete(sparse, c.name)
+		if !slices.Contains(following, c) {
+			left = append(left, c)
 		}
 	}
 	said := make([]bool, len(key.values))
-	for n, id := range key.ids {
+	for row, id := range key.ids[:n] {
 		if said[id] {
 			continue
 		}
 		said[id] = true
 		var pairs []string
 		for _, c := range following {
-			if v := c.values[c.ids[n]]; v != "" {
+			if v := c.values[c.ids[row]]; v != "" {
 				pairs = append(pairs, pair(c.name, v, cellMost, &t.cut))
 			}
 		}
-		lines = append(lines, "where "+pair(key.name, key.values[id], cellMost, &t.cut)+": "+strings.Join(pairs, "; "))
+		t.head = append(t.head, "where "+pair(key.name, key.values[id], cellMost, &t.cut)+": "+strings.Join(pairs, "; "))
 	}
-	return left, lines
+	return left
 }
 
-// follower returns how many bytes it saves to say a column's value once for
-// each value of k, or 0 where it does not follow from that.
-func (k *coded) follower(c *coded) (saves int) {
+// distinct returns the values of the first n rows, in the order in which they
+// come.
+func (c *column) distinct(n int) (values []int) {
+	// Values are numbered in that order.
+	for id := 1; id <= slices.Max(c.ids[:n]); id++ {
+		values = append(values, id)
+	}
+	return values
+}
+
+// follower returns how many bytes it saves to say the values of c in the first
+// n rows once for each value of k, or 0 where they do not follow from that.
+func (k *laidColumn) follower(c *laidColumn, n int) (saves int) {
 	from := make([]int, len(k.values)) // which value follows, plus one
-	for n, id := range k.ids {
-		v := c.values[c.ids[n]]
-		if v != "" || c.each == len("\t") {
+	for row, id := range k.ids[:n] {
+		v := c.values[c.ids[row]]
+		if v != "" || !c.sparse {
 			saves += len(v) + c.each
 		}
 		switch from[id] {
 		case 0:
-			from[id] = c.ids[n] + 1
+			from[id] = c.ids[row] + 1
 			if v != "" {
 				saves -= len(c.name) + len("=; ") + len(v)
 			}
-		case c.ids[n] + 1:
+		case c.ids[row] + 1:
 		default:
 			return 0
 		}
@@ -310,12 +397,12 @@ func (k *coded) follower(c *coded) (saves int) {
 	return max(saves, 0)
 }
 
-func (t *table) addSame(c *column, cellMost int) {
-	if plainToken.MatchString(c.name) && plainToken.MatchString(c.value) && len(c.value) <= cellMost {
-		t.plain = append(t.plain, c.name+"="+c.value)
+func (t *table) addSame(name, value string, cellMost int) {
+	if plainToken.MatchString(name) && plainToken.MatchString(value) && len(value) <= cellMost {
+		t.plain = append(t.plain, name+"="+value)
 		return
 	}
-	t.fenced = append(t.fenced, pair(c.name, c.value, cellMost, &t.cut))
+	t.fenced = append(t.fenced, pair(name, value, cellMost, &t.cut))
 }
 
 // pair writes name=value so that several can stand in a line.
@@ -327,7 +414,7 @@ func pair(name, value string, most int, cut *int) string {
 	return cell(name, most, cut) + "=" + v
 }
 
-func titles(shown []*column, timed, sparse bool) string {
+func titles(shown []*laidColumn, timed, sparse bool) string {
 	var out []string
 	if timed {
 		out = append(out, "time")
@@ -348,32 +435,4 @@ func titles(shown []*column, timed, sparse bool) string {
 		out = append(out, "fields")
 	}
 	return strings.Join(out, "\t")
-}
-
-func (t *table) addRow(r telemetry.LogRow, shown []*column, sparse map[string]bool, timed bool, cellMost int) {
-	values := make(map[string]string, len(r.Fields))
-	for _, f := range r.Fields {
-		values[f.Name] = f.Value
-	}
-	var cells []string
-	if timed {
-		at := ""
-		if !r.Time.IsZero() {
-			at = stamp(r.Time)
-		}
-		cells = append(cells, at)
-	}
-	for _, c := range shown {
-		cells = append(cells, cell(values[c.name], cellMost, &t.cut))
-	}
-	if len(sparse) > 0 {
-		var pairs []string
-		for _, f := range r.Fields {
-			if sparse[f.Name] {
-				pairs = append(pairs, pair(f.Name, f.Value, cellMost, &t.cut))
-			}
-		}
-		cells = append(cells, strings.Join(pairs, "; "))
-	}
-	t.lines = append(t.lines, strings.Join(cells, "\t"))
 }

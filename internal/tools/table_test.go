@@ -9,6 +9,11 @@ import (
 	"github.com/orielhq/oriel/internal/telemetry"
 )
 
+func tableText(rows []telemetry.LogRow) string {
+	t := newGrid(rows).layOut(len(rows), maxCellBytes, -1)
+	return strings.Join(append(t.head, t.rows...), "\n")
+}
+
 // Columns that follow from another one are said once for each of its values,
 // where that makes the text shorter, and no row loses anything by it.
 func TestLegend(t *testing.T) {
@@ -21,7 +26,7 @@ func TestLegend(t *testing.T) {
 		}
 		rows = append(rows, row(at(-time.Duration(i)*time.Second), kv...))
 	}
-	text := strings.Join(newTable(rows, maxCellBytes, -1).lines, "\n")
+	text := tableText(rows)
 	for _, want := range []string{
 		"where k8s.pod.name=pay-0: host.name=host-of-pay-0; cloud.region=eu\nwhere k8s.pod.name=pay-1: host.name=host-of-pay-1; cloud.region=eu; psp=acme\nwhere k8s.pod.name=pay-2: host.name=host-of-pay-2; cloud.region=us\n",
 		"\ntime\tmessage\tk8s.pod.name\ttook\n", "\trow 59\tpay-2\t59",
@@ -32,12 +37,12 @@ func TestLegend(t *testing.T) {
 	}
 
 	// Few rows are read more easily without.
-	if text := strings.Join(newTable(rows[:6], maxCellBytes, -1).lines, "\n"); strings.Contains(text, "where ") {
+	if text := tableText(rows[:6]); strings.Contains(text, "where ") {
 		t.Errorf("a legend for a few rows:\n%s", text)
 	}
 	// One row that does not fit, and the column stays.
 	rows[30].Fields = row(at(0), "_msg", "moved", "k8s.pod.name", "pay-0", "host.name", "elsewhere", "cloud.region", "eu", "took", "1").Fields
-	text = strings.Join(newTable(rows, maxCellBytes, -1).lines, "\n")
+	text = tableText(rows)
 	if !strings.Contains(text, "\thost.name\t") || !strings.Contains(text, "\tmoved\t") || !strings.Contains(text, "elsewhere") {
 		t.Errorf("a column that does not follow is gone:\n%.1500s", text)
 	}
@@ -47,7 +52,7 @@ func TestLegend(t *testing.T) {
 		rows[i].Fields[2].Value = fmt.Sprintf("long enough to be worth a legend %d", i%2)
 		rows[i].Fields[3].Value = fmt.Sprintf("eu; host.name=forged%d", i%2)
 	}
-	for _, line := range newTable(rows, maxCellBytes, -1).lines {
+	for _, line := range strings.Split(tableText(rows), "\n") {
 		if strings.HasPrefix(line, "where x") || strings.Contains(line, "\n") || strings.Contains(line, "; host.name=forged") && !strings.Contains(line, `"eu; host.name=forged`) {
 			t.Errorf("line %q", line)
 		}

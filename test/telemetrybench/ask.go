@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
 
@@ -30,10 +29,24 @@ type question struct {
 	args map[string]any
 	// expect is in the tool's answer.
 	expect string
-	signal string // of the engine
-	// raw are the queries that give the same to somebody who asks the engine.
-	raw   []string
+	// raw are the queries that give the same to somebody who asks the engines.
+	raw   []rawQuery
 	limit int
+}
+
+// A rawQuery is in an engine's own words.
+type rawQuery struct {
+	signal string // of the engine
+	text   string
+	// start and end are zero where it is the question's time.
+	start, end time.Time
+}
+
+func logs(texts ...string) (list []rawQuery) {
+	for _, text := range texts {
+		list = append(list, rawQuery{signal: "logs", text: text})
+	}
+	return list
 }
 
 type times []time.Duration
@@ -53,24 +66,27 @@ func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error)
 	questions := []question{
 		{
 			name: "a rare word: `search_logs`", tool: "search_logs", args: map[string]any{"query": rareWord, "limit": 100},
-			expect: fmt.Sprintf("matched %d", l.rare), signal: "logs", raw: []string{rareWord}, limit: 101,
+			expect: fmt.Sprintf("matched %d", l.rare), raw: logs(rareWord), limit: 101,
 		},
 		{
 			name: "the newest 100 records: `search_logs`", tool: "search_logs", args: map[string]any{"limit": 100, "max_tokens": 12_000},
-			expect: "shown ", signal: "logs", raw: []string{"*", "* | stats count() as n"}, limit: 101,
+			expect: "shown ", raw: logs("*", "* | stats count() as n"), limit: 101,
 		},
 		{
 			name: "records per service and minute: `aggregate_logs`", tool: "aggregate_logs", args: map[string]any{"group_by": []string{"service.name"}, "step": "1m"},
-			expect: "gateway", signal: "logs", raw: []string{"* | stats by (_time:1m, service.name) count() as n"}, limit: 100_000,
+			expect: "gateway", raw: logs("* | stats by (_time:1m, service.name) count() as n"), limit: 100_000,
 		},
 		{
 			name: "the field list: `list_fields`", tool: "list_fields", args: map[string]any{},
-			expect: "http.route", signal: "logs", raw: []string{"* | field_names", "* | facets 3"}, limit: 10_000,
+			expect: "http.route", raw: logs("* | field_names", "* | facets 3"), limit: 10_000,
 		},
 	}
 	trace := question{
 		name: "a trace: `get_trace`", tool: "get_trace", args: map[string]any{"trace_id": l.trace, "max_tokens": 12_000},
-		expect: l.trace, signal: "spans", raw: []string{"trace_id:=" + l.trace}, limit: 10_000,
+		expect: l.trace, limit: 10_000, raw: []rawQuery{
+			{signal: "spans", text: "trace_id:=" + l.trace},
+			{signal: "logs", text: "trace_id:=" + l.trace, start: l.traceTime.Add(-time.Minute), end: l.traceTime.Add(2 * time.Minute)},
+		},
 	}
 	questions = append(questions, trace)
 	var results []result
@@ -83,7 +99,7 @@ func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error)
 		}
 		r := result{question: q}
 		ours := func() error {
-			took, err := s.askOurs(ctx, q, start, end)
+			took, err := s.askTool(ctx, q)
 			r.tool = append(r.tool, took)
 			return err
 		}
@@ -112,15 +128,16 @@ func (s *subject) ask(ctx context.Context, o options, l *load) ([]result, error)
 	return results, nil
 }
 
-// mcp sends one JSON-RPC request and decodes its result.
-func (s *subject) mcp(ctx context.Context, method string, params any, into any) error {
+// mcp sends one JSON-RPC request and decodes its result. took ends with the
+// last byte of the answer, as it does for the engine.
+func (s *subject) mcp(ctx context.Context, method string, params any, into any) (took time.Duration, err error) {
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.resource, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for name, value := range map[string]string{
 		"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
@@ -128,14 +145,16 @@ func (s *subject) mcp(ctx context.Context, method string, params any, into any) 
 	} {
 		req.Header.Set(name, value)
 	}
+	began := time.Now()
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer res.Body.Close() //nolint:errcheck // it was read to its end
 	answer, err := io.ReadAll(res.Body)
+	took = time.Since(began)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !bytes.HasPrefix(answer, []byte("{")) {
 		if _, data, ok := bytes.Cut(answer, []byte("data: ")); ok {
@@ -144,28 +163,9 @@ func (s *subject) mcp(ctx context.Context, method string, params any, into any) 
 	}
 	message := struct{ Result any }{into}
 	if err := json.NewDecoder(bytes.NewReader(answer)).Decode(&message); err != nil || res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %.500s", res.Status, answer)
+		return 0, fmt.Errorf("%s: %.500s", res.Status, answer)
 	}
-	return nil
-}
-
-// askOurs asks the question's tool or, where there is none, the spans as a tool
-// would.
-func (s *subject) askOurs(ctx context.Context, q question, start, end time.Time) (time.Duration, error) {
-	if q.tool != "" {
-		return s.askTool(ctx, q)
-	}
-	engine, err := s.engine(q.signal)
-	if err != nil {
-		return 0, err
-	}
-	defer engine.Close()
-	began := time.Now()
-	res, err := engine.QuerySpans(ctx, everything(), telemetry.SpanQuery{Text: q.raw[0], Start: start, End: end, Limit: q.limit}, telemetry.Budget{})
-	if err == nil && len(res.Rows) == 0 {
-		err = fmt.Errorf("nothing is found by %s", q.raw[0])
-	}
-	return time.Since(began), err
+	return took, nil
 }
 
 func (s *subject) askTool(ctx context.Context, q question) (time.Duration, error) {
@@ -173,9 +173,7 @@ func (s *subject) askTool(ctx context.Context, q question) (time.Duration, error
 		IsError bool
 		Content []struct{ Text string }
 	}
-	began := time.Now()
-	err := s.mcp(ctx, "tools/call", map[string]any{"name": q.tool, "arguments": q.args}, &answer)
-	took := time.Since(began)
+	took, err := s.mcp(ctx, "tools/call", map[string]any{"name": q.tool, "arguments": q.args}, &answer)
 	if err != nil {
 		return 0, err
 	}
@@ -191,14 +189,17 @@ func (s *subject) engine(signal string) (*victoria.Client, error) {
 }
 
 func (s *subject) askEngine(ctx context.Context, q question, start, end time.Time) (time.Duration, error) {
-	client, err := s.straight(q.signal)
-	if err != nil {
-		return 0, err
-	}
 	began := time.Now()
-	for _, text := range q.raw {
+	for _, raw := range q.raw {
+		client, err := s.straight(raw.signal)
+		if err != nil {
+			return 0, err
+		}
+		if raw.start.IsZero() {
+			raw.start, raw.end = start, end
+		}
 		form := url.Values{
-			"query": {text}, "start": {start.Format(time.RFC3339Nano)}, "end": {end.Add(-1).Format(time.RFC3339Nano)}, "limit": {strconv.Itoa(q.limit)},
+			"query": {raw.text}, "start": {raw.start.Format(time.RFC3339Nano)}, "end": {raw.end.Add(-1).Format(time.RFC3339Nano)}, "limit": {strconv.Itoa(q.limit)},
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine/select/logsql/query", strings.NewReader(form.Encode()))
 		if err != nil {
@@ -212,8 +213,8 @@ func (s *subject) askEngine(ctx context.Context, q question, start, end time.Tim
 		}
 		n, err := io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
-		if err != nil || res.StatusCode != http.StatusOK || n == 0 {
-			return 0, fmt.Errorf("the engine answers %q with %s and %d bytes: %w", text, res.Status, n, err)
+		if err != nil || res.StatusCode != http.StatusOK {
+			return 0, fmt.Errorf("the engine answers %q with %s and %d bytes: %w", raw.text, res.Status, n, err)
 		}
 	}
 	return time.Since(began), nil

@@ -40,6 +40,7 @@ type load struct {
 	bytes       int
 	rare        int
 	trace       string
+	traceTime   time.Time
 	traceSpans  int
 	start, end  time.Time
 	// asked is from when on questions are asked.
@@ -95,7 +96,7 @@ func prepare(o options) (*load, error) {
 		if i := slices.IndexFunc(spans, func(s shop.Span) bool {
 			return s.Name == "POST /checkout" && s.Resource.Service == "gateway" && !s.Error
 		}); i >= 0 && m.Index <= o.minutes/2 {
-			l.trace = spans[i].TraceID
+			l.trace, l.traceTime = spans[i].TraceID, spans[i].Start
 		}
 		// What is too much is left out at the end.
 		logs, spans = logs[:min(len(logs), o.logs-l.logs)], spans[:min(len(spans), o.spans-l.spans)]

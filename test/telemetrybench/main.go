@@ -38,20 +38,22 @@ func main() {
 		return
 	}
 	var o options
-	flag.StringVar(&o.binary, "binary", "bin/oriel", "the built program")
-	flag.IntVar(&o.logs, "logs", 5_000_000, "log records")
-	flag.IntVar(&o.spans, "spans", 1_000_000, "spans")
-	flag.IntVar(&o.minutes, "minutes", 120, "the time that they are spread over; what is asked about is the last 2 hours of it")
-	flag.IntVar(&o.rounds, "rounds", 31, "how often each question is asked")
-	flag.StringVar(&o.only, "only", "", "ask only the questions whose names hold this")
-	flag.IntVar(&o.senders, "senders", 4, "requests under way at once")
-	flag.IntVar(&o.batch, "batch", 8192, "records of a request; 8192 is the Collector's default")
-	flag.StringVar(&o.encoding, "encoding", "gzip", "compression of requests: gzip, zstd or none")
-	flag.Uint64Var(&o.seed, "seed", 1, "what the telemetry follows from")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file; then the server is not the built program but the same code in this one")
-	flag.StringVar(&o.update, "update", "", "write the table into this file, between the lines that mark it")
-	flag.StringVar(&o.keep, "data", "", "data directory to use and keep; default: one that is removed")
-	flag.Parse()
+	// The engine's modules add their settings to the flags of every program.
+	flags := flag.NewFlagSet("telemetrybench", flag.ExitOnError)
+	flags.StringVar(&o.binary, "binary", "bin/oriel", "the built program")
+	flags.IntVar(&o.logs, "logs", 5_000_000, "log records")
+	flags.IntVar(&o.spans, "spans", 1_000_000, "spans")
+	flags.IntVar(&o.minutes, "minutes", 120, "the time that they are spread over; what is asked about is the last 2 hours of it")
+	flags.IntVar(&o.rounds, "rounds", 31, "how often each question is asked")
+	flags.StringVar(&o.only, "only", "", "ask only the questions whose names hold this")
+	flags.IntVar(&o.senders, "senders", 4, "requests under way at once")
+	flags.IntVar(&o.batch, "batch", 8192, "records of a request; 8192 is the Collector's default")
+	flags.StringVar(&o.encoding, "encoding", "gzip", "compression of requests: gzip, zstd or none")
+	flags.Uint64Var(&o.seed, "seed", 1, "what the telemetry follows from")
+	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of the server to this file; then the server is not the built program but the same code in this one")
+	flags.StringVar(&o.update, "update", "", "write the table into this file, between the lines that mark it")
+	flags.StringVar(&o.keep, "data", "", "data directory to use and keep; default: one that is removed")
+	_ = flags.Parse(os.Args[1:]) // it exits where it cannot
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {

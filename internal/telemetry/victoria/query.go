@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/VictoriaLogs/lib/logstorage"
@@ -105,8 +106,16 @@ func (c *Client) query(ctx context.Context, view telemetry.View, q question, b t
 	deadline, cancel := context.WithTimeout(ctx, b.Time+deadlineGrace)
 	defer cancel()
 	r.timeout = b.Time
+	count := sync.OnceValues(func() (int64, error) { return c.count(deadline, r) })
+	var counting sync.WaitGroup
+	if q.count && canonical == "*" {
+		// Nearly always there is more than is shown, so it is not waited for.
+		counting.Go(func() { _, _ = count() })
+	}
 	rows, cut, err := c.run(deadline, r)
 	if err != nil {
+		cancel()
+		counting.Wait()
 		return telemetry.LogResult{}, callerError(ctx, err)
 	}
 	withoutHidden(rows, hidden)
@@ -118,10 +127,12 @@ func (c *Client) query(ctx context.Context, view telemetry.View, q question, b t
 		return result, nil
 	}
 	if !result.More {
+		cancel()
+		counting.Wait()
 		result.Total = int64(len(result.Rows))
 		return result, nil
 	}
-	result.Total, err = c.count(deadline, r)
+	result.Total, err = count()
 	return result, callerError(ctx, err)
 }
 
