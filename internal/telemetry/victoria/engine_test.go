@@ -190,6 +190,57 @@ func TestKilledEngineComesBack(t *testing.T) {
 	}
 }
 
+// A child that hangs is told from one that answers, may recover, and is killed
+// when it does not.
+func TestHungEngine(t *testing.T) {
+	dir := t.TempDir()
+	socket, err := SocketPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Supervise(SupervisorConfig{Command: engineCommand(dir, socket), Socket: socket, HungAfter: 6 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	// It looks often, as whoever asks /readyz does.
+	until := func(what string, done func(ok bool, reason string) bool) {
+		t.Helper()
+		tick := time.NewTicker(readyPoll)
+		defer tick.Stop()
+		for !done(s.Ready()) {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("never: %s", what)
+			case <-tick.C:
+			}
+		}
+	}
+	until("ready", func(ok bool, _ string) bool { return ok })
+	pid := s.PID()
+	signal := func(to syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(pid, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	until("seen to hang", func(ok bool, reason string) bool { return !ok && reason == "the log engine does not answer" })
+	signal(syscall.SIGCONT)
+	until("back", func(ok bool, _ string) bool { return ok })
+	if s.PID() != pid {
+		t.Error("it was killed for a moment of silence")
+	}
+	signal(syscall.SIGSTOP)
+	until("started again", func(ok bool, _ string) bool { return ok && s.PID() != pid })
+}
+
 func TestStopKeepsRows(t *testing.T) {
 	dir := t.TempDir()
 	s, c, err := start(dir)

@@ -21,6 +21,13 @@ const (
 	healthyAfter = time.Minute
 	// readyPoll is how often a starting child is asked whether it is up.
 	readyPoll = 20 * time.Millisecond
+	// probePeriod is how often a child that is up is asked whether it still
+	// answers, and probeTimeout how long it may take.
+	probePeriod  = time.Second
+	probeTimeout = 2 * time.Second
+	// DefaultHungAfter is when a child that does not answer is killed: longer
+	// than a machine under load may be silent.
+	DefaultHungAfter = time.Minute
 	// stopGrace is how long a child may take to write its rows to disk.
 	stopGrace = exitTimeout + 5*time.Second
 	// maxLogLineBytes of a child's line reach our log: long lines quote rows.
@@ -37,6 +44,9 @@ type SupervisorConfig struct {
 	Socket string
 	// Name is what the engine is called in messages; empty is "log engine".
 	Name string
+	// HungAfter is how long a child that was up may not answer before it is
+	// killed, to be started again; 0 is DefaultHungAfter.
+	HungAfter time.Duration
 	// Logger gets the child's lines and what happens to it.
 	Logger *slog.Logger
 }
@@ -73,6 +83,9 @@ func Supervise(cfg SupervisorConfig) (*Supervisor, error) {
 	}
 	if cfg.Name == "" {
 		cfg.Name = "log engine"
+	}
+	if cfg.HungAfter == 0 {
+		cfg.HungAfter = DefaultHungAfter
 	}
 	s := &Supervisor{cfg: cfg, client: client, stopped: make(chan struct{}), reason: "the " + cfg.Name + " is starting"}
 	s.stopping, s.stop = context.WithCancel(context.Background())
@@ -190,11 +203,19 @@ func (s *Supervisor) runOnce() error {
 	s.set(false, cmd.Process.Pid, "the "+s.cfg.Name+" is starting")
 
 	ended := make(chan struct{})
+	hung := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { s.awaitReady(ended, cmd.Process.Pid) })
+	wg.Go(func() {
+		if s.awaitReady(ended, cmd.Process.Pid) {
+			s.probe(ended, hung, cmd.Process.Pid)
+		}
+	})
 	wg.Go(func() {
 		select {
 		case <-ended:
+			return
+		case <-hung:
+			_ = cmd.Process.Kill()
 			return
 		case <-s.stopping.Done():
 		}
@@ -218,18 +239,33 @@ func (s *Supervisor) runOnce() error {
 	return err
 }
 
-func (s *Supervisor) awaitReady(ended <-chan struct{}, pid int) {
+// awaitReady returns when the child answers, false when it never will.
+func (s *Supervisor) awaitReady(ended <-chan struct{}, pid int) bool {
 	tick := time.NewTicker(readyPoll)
 	defer tick.Stop()
 	for {
-		ctx, cancel := context.WithTimeout(s.stopping, time.Second)
-		err := s.client.Ready(ctx)
-		cancel()
-		if err == nil {
+		if s.answers(time.Second) {
 			s.set(true, pid, "")
 			s.cfg.Logger.Info("the "+s.cfg.Name+" is ready", "pid", pid)
-			return
+			return true
 		}
+		select {
+		case <-ended:
+			return false
+		case <-s.stopping.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// probe asks a child that is up, again and again, whether it still answers,
+// and closes hung when it has not for too long.
+func (s *Supervisor) probe(ended <-chan struct{}, hung chan<- struct{}, pid int) {
+	tick := time.NewTicker(probePeriod)
+	defer tick.Stop()
+	last, silent := time.Now(), false
+	for {
 		select {
 		case <-ended:
 			return
@@ -237,7 +273,33 @@ func (s *Supervisor) awaitReady(ended <-chan struct{}, pid int) {
 			return
 		case <-tick.C:
 		}
+		answers := s.answers(probeTimeout)
+		switch {
+		case s.stopping.Err() != nil:
+			return
+		case answers:
+			if silent {
+				s.set(true, pid, "")
+				s.cfg.Logger.Info("the "+s.cfg.Name+" answers again", "pid", pid)
+			}
+			last, silent = time.Now(), false
+		case time.Since(last) >= s.cfg.HungAfter:
+			s.cfg.Logger.Error("the "+s.cfg.Name+" hangs, killing it", "pid", pid, "silent", time.Since(last).Round(time.Second))
+			close(hung)
+			return
+		case !silent:
+			silent = true
+			s.set(false, pid, "the "+s.cfg.Name+" does not answer")
+			s.cfg.Logger.Warn("the "+s.cfg.Name+" does not answer", "pid", pid)
+		}
 	}
+}
+
+// answers asks the child once.
+func (s *Supervisor) answers(timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(s.stopping, timeout)
+	defer cancel()
+	return s.client.Ready(ctx) == nil
 }
 
 // lineLogger sends the lines written to it to a log, each cut short.
