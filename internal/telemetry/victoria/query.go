@@ -322,7 +322,7 @@ func (c *Client) run(ctx context.Context, r request) (rows []telemetry.LogRow, c
 		}
 		return nil, false, engineError(resp.StatusCode, string(text))
 	}
-	var parser fastjson.Parser
+	decoder := rowDecoder{keep: r.keep, names: make(map[string]string)}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLineBytes)
 	size := 0
@@ -330,12 +330,11 @@ func (c *Client) run(ctx context.Context, r request) (rows []telemetry.LogRow, c
 		if len(lines.Bytes()) == 0 {
 			continue
 		}
-		v, err := parser.ParseBytes(lines.Bytes())
+		row, n, err := decoder.decode(lines.Bytes())
 		if err != nil {
 			// The engine reports what fails after the first row in its body.
 			return nil, false, engineError(resp.StatusCode, string(lines.Bytes()[:min(len(lines.Bytes()), maxErrorBytes)]))
 		}
-		row, n := decodeRow(v, r.keep)
 		if size += n; size > r.bytes {
 			return rows, true, nil
 		}
@@ -350,17 +349,36 @@ func (c *Client) run(ctx context.Context, r request) (rows []telemetry.LogRow, c
 	return rows, false, nil
 }
 
-// decodeRow copies a row out of the parser's buffer and returns its size.
-func decodeRow(v *fastjson.Value, keep func(string, []byte) bool) (row telemetry.LogRow, size int) {
+// A rowDecoder reads the rows of one answer, which mostly have the same fields.
+type rowDecoder struct {
+	keep   func(name string, value []byte) bool
+	parser fastjson.Parser
+	names  map[string]string
+	values []byte // of the row
+}
+
+// decode copies a row out of its line and returns its size.
+func (d *rowDecoder) decode(line []byte) (row telemetry.LogRow, size int, err error) {
+	v, err := d.parser.ParseBytes(line)
+	if err != nil {
+		return row, 0, err
+	}
 	object, err := v.Object()
 	if err != nil {
-		return row, 0
+		return row, 0, nil
 	}
 	row.Fields = make([]telemetry.Field, 0, object.Len())
+	ends := make([]int, 0, object.Len())
+	d.values = d.values[:0]
 	object.Visit(func(key []byte, v *fastjson.Value) {
-		name, value := string(key), v.GetStringBytes()
+		name, ok := d.names[string(key)]
+		if !ok {
+			name = string(key)
+			d.names[name] = name
+		}
+		value := v.GetStringBytes()
 		switch {
-		case len(value) == 0, name == "_stream", name == "_stream_id", !keep(name, value):
+		case len(value) == 0, name == "_stream", name == "_stream_id", !d.keep(name, value):
 			return
 		case name == telemetry.FieldTime:
 			if t, err := time.Parse(time.RFC3339Nano, string(value)); err == nil {
@@ -368,10 +386,17 @@ func decodeRow(v *fastjson.Value, keep func(string, []byte) bool) (row telemetry
 				return
 			}
 		}
-		row.Fields = append(row.Fields, telemetry.Field{Name: name, Value: string(value)})
+		row.Fields = append(row.Fields, telemetry.Field{Name: name})
+		d.values = append(d.values, value...)
+		ends = append(ends, len(d.values))
 		size += len(name) + len(value)
 	})
-	return row, size
+	// One string holds the row's values.
+	values, start := string(d.values), 0
+	for i, end := range ends {
+		row.Fields[i].Value, start = values[start:end], end
+	}
+	return row, size, nil
 }
 
 // decodeLog leaves out the copies that data scopes match.
