@@ -237,7 +237,7 @@ func (s *Server) checkScope(w http.ResponseWriter, r *http.Request, at spec.Reso
 	needed := spec.Scopes{}
 	for _, name := range calledTools(body) {
 		t, ok := s.Tools.Lookup(name)
-		if !ok || c.HasScope(t.Permission) || !c.HasPermission(t.Permission) {
+		if !ok || t.MayCall(c) || c.HasScope(t.Permission) || !c.HasPermission(t.Permission) {
 			continue
 		}
 		if scope, ok := access.ScopeFor(t.Permission); ok {
@@ -257,7 +257,7 @@ func (s *Server) checkScope(w http.ResponseWriter, r *http.Request, at spec.Reso
 // the person could give, so that most requests are not looked into.
 func (s *Server) lacksAnyScope(c *access.Caller) bool {
 	for _, t := range s.Tools.Tools() {
-		if t.Permission != "" && !c.HasScope(t.Permission) && c.HasPermission(t.Permission) {
+		if !t.MayCall(c) && !c.HasScope(t.Permission) && c.HasPermission(t.Permission) {
 			return true
 		}
 	}

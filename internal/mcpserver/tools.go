@@ -108,7 +108,7 @@ func (s *Server) listOnlyWhatMayBeUsed(next mcp.MethodHandler) mcp.MethodHandler
 		case *mcp.ListToolsResult:
 			list.Tools = keep(list.Tools, func(listed *mcp.Tool) bool {
 				t, ok := s.Tools.Lookup(listed.Name)
-				return ok && (t.Permission == "" || c.caller.May(t.Permission))
+				return ok && t.MayCall(c.caller)
 			})
 		case *mcp.ListPromptsResult:
 			list.Prompts = keep(list.Prompts, func(listed *mcp.Prompt) bool {

@@ -627,7 +627,7 @@ func (g *logAggregation) explainEmpty(ctx context.Context, a *answer) error {
 		}
 	}
 	slices.Sort(asked)
-	notes, err := g.call.unknownFields(ctx, slices.Compact(asked))
+	notes, err := g.call.unknownFields(ctx, g.logQuestion, slices.Compact(asked))
 	a.notes = append(a.notes, notes...)
 	return err
 }

@@ -35,16 +35,19 @@ const (
 )
 
 // notCompared are fields whose values say nothing about a cause.
-var notCompared = []string{telemetry.FieldTime, telemetry.FieldMessage, telemetry.FieldTraceID, telemetry.FieldSpanID}
+var notCompared = []string{
+	telemetry.FieldTime, telemetry.FieldMessage, telemetry.FieldTraceID, telemetry.FieldSpanID, telemetry.FieldParentSpanID, telemetry.FieldTraceState,
+	telemetry.FieldDuration,
+}
 
 func newCompare() *Tool {
 	return &Tool{
 		Name: "compare", Title: "Compare bad with good",
-		Description: "Finds what is different about bad log records: field values and message patterns that are more frequent than among good ones. " +
-			"bad says which are bad (LogsQL, such as severity:ERROR or took:>500), all others of the window are good; " +
+		Description: "Finds what is different about bad log records, or spans: field values and message patterns that are more frequent than among good ones. " +
+			"bad says which are bad (LogsQL, such as severity:ERROR or took:>500; of spans status_code:=2 or duration:>500000000), all others of the window are good; " +
 			"without bad, the whole window is bad and the baseline is good. An association, not a cause.",
-		Permission: org.LogsRead,
-		params: append([]param{textParam("bad", "LogsQL")}, append(plainFilterParams[:3:3], baselineParam, startParam, endParam,
+		Permission: org.LogsRead, Other: org.SpansRead,
+		params: append([]param{textParam("bad", "LogsQL")}, append(append([]param{signalParam}, plainFilterParams...), baselineParam, startParam, endParam,
 			numberParam("limit", "most rows of each kind", 1, 100, 10), tokensParam)...),
 		ReadOnly: true, Idempotent: true,
 		handle: compare,
@@ -127,26 +130,29 @@ func compare(ctx context.Context, c *call) (Result, error) {
 	if bad.total == 0 && good.total == 0 {
 		return c.nothing(ctx, bad.q, bad.q.query)
 	}
-	a := &answer{call: c, window: &bad.q.window, kind: "log", unit: "differences", lines: lines}
+	a := &answer{call: c, window: &bad.q.window, kind: bad.q.kind(), unit: "differences", lines: lines}
 	a.fact("%d bad", bad.total)
 	a.fact("%d good", good.total)
 	if bad.total < leastRecords || good.total < leastRecords {
 		a.lines = append(a.lines, "outcome: no_data")
-		a.note("A comparison needs at least %d records on each side. Use a wider window, another baseline, or a broader bad.", leastRecords)
+		a.note("A comparison needs at least %d %s on each side. Use a wider window, another baseline, or a broader bad.", leastRecords, bad.q.things())
 		return a.render(), nil
 	}
 	fields, excluded, err := c.fieldDifferences(ctx, bad, good)
 	if err != nil {
 		return Result{}, err
 	}
-	messages, notes, err := c.patternDifferences(ctx, bad, good)
-	if err != nil {
-		return Result{}, err
+	var messages []difference
+	var notes []string
+	if !bad.q.spans {
+		if messages, notes, err = c.patternDifferences(ctx, bad, good); err != nil {
+			return Result{}, err
+		}
 	}
 	outcome := "outcome: different"
 	if len(fields)+len(messages) == 0 {
 		outcome = "outcome: no_difference"
-		a.note("No field value and no pattern is clearly more frequent among the bad records; comparing again the same way will not find one.")
+		a.note("No field value and no pattern is clearly more frequent among the bad %s; comparing again the same way will not find one.", bad.q.things())
 	}
 	a.lines = append(a.lines, outcome)
 	columns := []string{"field", "value", "bad_%", "good_%", "points", "lift", "bad_n"}
@@ -158,10 +164,10 @@ func compare(ctx context.Context, c *call) (Result, error) {
 		a.note("%s left out; call compare with a larger limit (at most 100) and the same other arguments.", count(more, "smaller difference is", "smaller differences are"))
 	}
 	if bad.part < bad.total || good.part < good.total {
-		a.note("Field values were looked for in a random part of the records (%d bad, %d good).", bad.part, good.part)
+		a.note("Field values were looked for in a random part of the %s (%d bad, %d good).", bad.q.things(), bad.part, good.part)
 	}
 	if len(excluded) > 0 {
-		a.note("Not compared, because nearly every record has its own value: %s.", names(excluded))
+		a.note("Not compared, because nearly every %s has its own value: %s.", strings.TrimSuffix(bad.q.things(), "s"), names(excluded))
 	}
 	a.notes = append(a.notes, notes...)
 	return a.render(), nil
@@ -173,7 +179,7 @@ func (c *call) compareSides() (bad, good *side, lines []string, err error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := q.noPipes(c.tool.Name, "compare reads the records themselves"); err != nil {
+	if err := q.noPipes(c.tool.Name, "compare reads the "+q.things()+" themselves"); err != nil {
 		return nil, nil, nil, err
 	}
 	which, err := c.args.query("bad")
@@ -193,7 +199,7 @@ func (c *call) compareSides() (bad, good *side, lines []string, err error) {
 		good.q.window = base
 		return bad, good, append(lines, "bad: the window; good: "+base.String()), nil
 	}
-	text, pipes, err := c.checkLogs(which)
+	text, pipes, err := c.checkLogs(q, which)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -221,7 +227,7 @@ func (c *call) fieldDifferences(ctx context.Context, bad, good *side) (list []di
 	perField := make(map[string]int)
 	for _, r := range res.Rows {
 		d := difference{field: r.Get("field_name"), value: r.Get("field_value"), bad: integer(r.Get("hits")), badTotal: bad.part}
-		if !isOwnField(d.field) || slices.Contains(notCompared, d.field) || slices.Contains(bad.by, d.field) {
+		if !bad.q.own(d.field) || slices.Contains(notCompared, d.field) || slices.Contains(bad.by, d.field) {
 			continue
 		}
 		perField[d.field]++
@@ -234,7 +240,7 @@ func (c *call) fieldDifferences(ctx context.Context, bad, good *side) (list []di
 	}
 	for f, n := range perField {
 		if n == compareValues && ownValues[f] == n {
-			excluded = append(excluded, f)
+			excluded = append(excluded, bad.q.shown(f))
 		}
 	}
 	slices.Sort(excluded)
@@ -267,7 +273,11 @@ func (c *call) fieldDifferences(ctx context.Context, bad, good *side) (list []di
 			}
 		}
 	}
-	return sortDifferences(list), excluded, nil
+	list = sortDifferences(list)
+	for i, d := range list {
+		list[i].field, list[i].value = bad.q.shown(d.field), spanValue(bad.q, d.field, d.value)
+	}
+	return list, excluded, nil
 }
 
 // sortDifferences keeps those that matter, the largest first.

@@ -43,6 +43,9 @@ func document(s *Set) string {
 		if permission == "" {
 			permission = "none"
 		}
+		if t.Other != "" {
+			permission += ", or " + string(t.Other)
+		}
 		line("| [`%s`](#%s) | %s | %s |", t.Name, t.Name, t.Title, permission)
 	}
 	line("")

@@ -27,6 +27,9 @@ const (
 	maxTraceErrors = 5
 	// minTracePrefix is how much of an id is enough to look for it.
 	minTracePrefix = 8
+	// traceMargin is how far around a known time a trace is looked for. One
+	// that begins so near to where the search began may have begun before.
+	traceMargin = time.Hour
 	// logSlack is how far around a trace its records are looked for.
 	logSlack = time.Minute
 )
@@ -40,7 +43,7 @@ func newGetTrace() *Tool {
 			must(textParam("trace_id", "or its first 8 or more digits")), textParam("focus_span", "span id: shown in full, with the way to it"),
 			numberParam("max_spans", "most lines of the tree", 1, maxTraceLines, defaultTraceLines),
 			{name: "with_logs", kind: "boolean", text: "default true"},
-			tokensParam,
+			textParam("start", "where to look, if known"), endParam, tokensParam,
 		},
 		ReadOnly: true, Idempotent: true,
 		handle: getTrace,
@@ -76,12 +79,16 @@ func getTrace(ctx context.Context, c *call) (Result, error) {
 			return Result{}, err
 		}
 	}
+	where, err := c.traceWindows()
+	if err != nil {
+		return Result{}, err
+	}
 	if len(id) < 32 {
-		if id, err = c.wholeTraceID(ctx, id); err != nil {
+		if id, err = c.wholeTraceID(ctx, id, where); err != nil {
 			return Result{}, err
 		}
 	}
-	rows, more, err := c.traceRows(ctx, id)
+	rows, more, err := c.traceRows(ctx, id, where)
 	if err != nil {
 		return Result{}, err
 	}
@@ -129,11 +136,11 @@ func getTrace(ctx context.Context, c *call) (Result, error) {
 }
 
 // wholeTraceID finds the one trace whose id begins so.
-func (c *call) wholeTraceID(ctx context.Context, prefix string) (string, error) {
-	for _, reach := range traceReaches {
+func (c *call) wholeTraceID(ctx context.Context, prefix string, where []window) (string, error) {
+	for _, w := range where {
 		res, err := c.querySpans(ctx, "looking for the trace", telemetry.SpanQuery{
 			Text:  fmt.Sprintf("%s:=%s* | stats by (%s) count(_time) as n | sort by (n desc) limit 4", telemetry.FieldTraceID, strconv.Quote(prefix), telemetry.FieldTraceID),
-			Start: c.traceStart(reach), End: c.now.Add(logSlack), Limit: 4,
+			Start: w.start, End: w.end, Limit: 4,
 		})
 		if err != nil {
 			return "", err
@@ -152,11 +159,33 @@ func (c *call) wholeTraceID(ctx context.Context, prefix string) (string, error) 
 	return "", problemf("There is no trace that begins with %s that you can see. search_traces finds traces.", prefix)
 }
 
-func (c *call) traceStart(reach time.Duration) time.Time {
-	if start := c.now.Add(-reach); start.After(time.Unix(0, 0)) {
-		return start
+// traceWindows are where a trace is looked for, one after the other: around
+// the time that the call names, then further and further back.
+func (c *call) traceWindows() (list []window, err error) {
+	start, err := c.args.text("start")
+	if err != nil {
+		return nil, err
 	}
-	return time.Unix(1, 0)
+	end, err := c.args.text("end")
+	if err != nil {
+		return nil, err
+	}
+	if start != "" || end != "" {
+		w, err := c.parseWindow("start", "end", c.now.Add(-traceReaches[0]), c.now)
+		if err != nil {
+			return nil, err
+		}
+		// Somebody who knows one span's time may not know the others'.
+		list = append(list, window{start: w.start.Add(-traceMargin), end: w.end.Add(traceMargin)})
+	}
+	for _, reach := range traceReaches {
+		w := window{start: c.now.Add(-reach), end: c.now.Add(logSlack)}
+		if !w.start.After(time.Unix(0, 0)) {
+			w.start = time.Unix(1, 0)
+		}
+		list = append(list, w)
+	}
+	return list, nil
 }
 
 // treeFields are what a tree needs of each span.
@@ -166,18 +195,17 @@ var treeFields = []string{
 }
 
 // traceRows returns the spans of a trace, as far as a tree needs them.
-func (c *call) traceRows(ctx context.Context, id string) (rows []telemetry.LogRow, more bool, err error) {
-	for _, reach := range traceReaches {
-		start := c.traceStart(reach)
+func (c *call) traceRows(ctx context.Context, id string, where []window) (rows []telemetry.LogRow, more bool, err error) {
+	for _, w := range where {
 		res, err := c.querySpans(ctx, "reading the trace", telemetry.SpanQuery{
 			Text:  FieldIs(telemetry.FieldTraceID, id) + " | fields _time, " + quoteAll(treeFields),
-			Start: start, End: c.now.Add(logSlack), Limit: maxTraceSpans,
+			Start: w.start, End: w.end, Limit: maxTraceSpans,
 		})
 		if err != nil {
 			return nil, false, err
 		}
 		rows, more = res.Rows, res.More
-		cut := slices.ContainsFunc(rows, func(r telemetry.LogRow) bool { return r.Time.Before(start.Add(time.Hour)) })
+		cut := slices.ContainsFunc(rows, func(r telemetry.LogRow) bool { return r.Time.Before(w.start.Add(traceMargin)) })
 		if len(rows) > 0 && !cut {
 			break
 		}

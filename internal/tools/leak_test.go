@@ -26,10 +26,13 @@ import (
 var leakCalls = map[string][]string{
 	"whoami":        {`{}`},
 	"list_services": {`{}`, `{"search":"svc","sort":"errors"}`, `{"search":"svc-TYPO"}`, `{"limit":1}`, `{"sort":"name","start":"now-7d"}`},
-	"list_fields":   {`{}`, `{"search":"name"}`, `{"search":"name.TYPO"}`, `{"limit":2}`, `{"service":"checkout"}`, `{"query":"name.TYPO:x"}`, `{"query":"* | extract \"<a> <b>\""}`},
+	"list_fields": {`{}`, `{"search":"name"}`, `{"search":"name.TYPO"}`, `{"limit":2}`, `{"service":"checkout"}`, `{"query":"name.TYPO:x"}`, `{"query":"* | extract \"<a> <b>\""}`,
+		`{"signal":"traces","limit":500}`, `{"signal":"traces","search":"name.TYPO"}`, `{"signal":"traces","service":"svc-TYPO"}`, `{"signal":"traces","query":"\"span_attr:name.TYPO\":x"}`, `{"signal":"traces","query":"\"resource_attr:team.name\":=b"}`},
 	"list_field_values": {
 		`{"field":"mark"}`, `{"field":"service.name"}`, `{"field":"_msg","search":"row"}`, `{"field":"name.TYPO"}`, `{"field":"mark","search":"TYPO"}`,
 		`{"field":"owner","limit":1}`, `{"field":"trace_id","limit":500}`, `{"field":"_stream"}`, `{"field":"resource_attr:owner"}`, `{"field":"card.number"}`,
+		`{"signal":"traces","field":"mark"}`, `{"signal":"traces","field":"operation","search":"TYPO"}`, `{"signal":"traces","field":"team.name"}`, `{"signal":"traces","field":"resource_attr:team.name"}`, `{"signal":"traces","field":"card.number"}`,
+		`{"signal":"traces","field":"name.TYPO"}`, `{"signal":"traces","field":"parent_span_id","limit":500}`, `{"signal":"traces","field":"status_message"}`, `{"signal":"traces","field":"event:event_attr:card.number:0"}`, `{"signal":"traces","field":"_stream_id"}`,
 	},
 	"search_logs": {
 		`{}`, `{"service":["checkout","svc-TYPO"]}`, `{"service":"svc-TYPO"}`, `{"query":"name.TYPO:x"}`, `{"severity":"error+","limit":1}`,
@@ -48,6 +51,7 @@ var leakCalls = map[string][]string{
 	"list_errors":       {`{}`, `{"baseline":"none","limit":200}`, `{"start":"now-10m"}`, `{"service":"svc-TYPO"}`},
 	"compare": {
 		`{"bad":"severity:ERROR"}`, `{"start":"now-10m"}`, `{"bad":"mark:*","limit":100}`, `{"bad":"\"TYPO\""}`, `{"bad":"* ) or (*"}`, `{"start":"now-30m","baseline":"previous","limit":100}`,
+		`{"signal":"traces","bad":"kind:=2","limit":100}`, `{"signal":"traces","start":"now-10m"}`, `{"signal":"traces","bad":"\"span_attr:mark\":*","limit":100}`, `{"signal":"traces","bad":"* ) or (*"}`,
 	},
 	"list_metrics": {
 		`{}`, `{"limit":1}`, `{"search":"TYPO"}`, `{"service":"svc-TYPO"}`, `{"metric":"m"}`, `{"metric":"m_TYPO"}`, `{"metric":"h_seconds","service":["checkout","svc-TYPO"]}`,
@@ -77,6 +81,7 @@ var leakCalls = map[string][]string{
 	"get_service_map":    {`{}`, `{"service":"checkout","depth":5}`, `{"service":"svc-TYPO"}`, `{"start":"now-7d"}`},
 	"query_help": {
 		`{}`, `{"check":"name.TYPO:x"}`, `{"check":"* | stream_context before 5"}`, `{"check":"severity:ERROR mark:x"}`,
+		`{"language":"traces"}`, `{"language":"traces","check":"\"span_attr:name.TYPO\":x"}`, `{"language":"traces","check":"mark:x | facets"}`,
 		`{"language":"promql"}`, `{"language":"promql","check":"m_TYPO"}`, `{"language":"promql","check":"m{mark=\"TYPO\"}"}`, `{"language":"promql","check":"rate(m{name_TYPO!=\"\"}[5m])"}`,
 	},
 }
@@ -361,13 +366,16 @@ func TestNoForeignMarkBesideTheTools(t *testing.T) {
 			}
 			checkLeak(t, owners, o, p.Name, res.Text)
 		}
-		for _, argument := range []string{"service", "field", "metric", "label", "alert", "since"} {
-			for _, prefix := range []string{"", "svc", "name.", "name_", "m_", "s", "q", "w", "v", "x"} {
+		for _, argument := range []string{"service", "field", "operation", "metric", "label", "alert", "since"} {
+			for _, prefix := range []string{"", "svc", "name.", "name_", "m_", "s", "q", "w", "v", "x", "GET /"} {
 				values, total, err := e.set.Complete(t.Context(), o.caller, argument, prefix)
 				e.Must(err)
 				checkLeak(t, owners, o, argument, strings.Join(values, "\n"))
 				if total != len(values) {
 					t.Errorf("%s %q: %d of %d values", argument, prefix, len(values), total)
+				}
+				if argument == "operation" && prefix == "GET /" && !slices.Equal(values, []string{"GET /" + o.mark}) {
+					t.Errorf("operations of %s/%s: %v", o.team.Slug, o.name, values)
 				}
 				if argument == "service" && prefix == "svc" && !slices.Equal(values, []string{"svc-" + o.mark}) {
 					t.Errorf("services of %s/%s: %v", o.team.Slug, o.name, values)

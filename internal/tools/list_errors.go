@@ -12,7 +12,7 @@ import (
 func newListErrors() *Tool {
 	return &Tool{
 		Name: "list_errors", Title: "List errors",
-		Description: "Lists the error and fatal log records grouped by service and message pattern: counts, change against the baseline, first and last time, an example, a trace. " +
+		Description: "Lists the error and fatal log records grouped by service and message pattern, and the failed spans by service, operation and exception: counts, change against the baseline, first and last time, an example, a trace. " +
 			"Start here when something is broken and you do not know what.",
 		Permission: org.LogsRead,
 		params: append(plainFilterParams[:2:2], baselineParam, startParam, endParam,
@@ -48,9 +48,6 @@ func listErrors(ctx context.Context, c *call) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if total == 0 {
-		return c.nothing(ctx, q, q.query)
-	}
 	a := &answer{call: c, window: &q.window, kind: "log", unit: "groups of errors", lines: q.describe()}
 	a.fact("%s", count(int(total), "error", "errors"))
 	if compared {
@@ -74,7 +71,16 @@ func listErrors(ctx context.Context, c *call) (Result, error) {
 			stamp(p.first), stamp(p.last), p.trace, p.shortExample(),
 		})
 	}
-	a.sections = []section{s}
+	if len(s.rows) > 0 {
+		a.sections = append(a.sections, s)
+	}
+	failed, err := c.addFailures(ctx, a, q, base, compared, limit)
+	if err != nil {
+		return Result{}, err
+	}
+	if total+failed == 0 {
+		return c.nothing(ctx, q, q.query)
+	}
 	if rest > 0 {
 		a.note("%d more groups with %s. Call list_errors with a larger limit (at most 200), or with a service.", len(all)-limit, count(int(rest), "error", "errors"))
 	}

@@ -12,10 +12,10 @@ import (
 
 func newListFieldValues() *Tool {
 	return &Tool{
-		Name: "list_field_values", Title: "List values of a field of logs",
-		Description: "Lists the values of one field of the log records that a query finds, the most frequent first, with counts and shares.",
-		Permission:  org.LogsRead,
-		params: append([]param{must(textParam("field", "the field's name, such as http.route"))}, append(plainFilterParams[:3:3],
+		Name: "list_field_values", Title: "List values of a field",
+		Description: "Lists the values of one field of the log records, or spans, that a query finds, the most frequent first, with counts and shares.",
+		Permission:  org.LogsRead, Other: org.SpansRead,
+		params: append([]param{must(textParam("field", "the field's name, such as http.route"))}, append(append([]param{signalParam}, plainFilterParams...),
 			textParam("search", "part of the value"), startParam, endParam, numberParam("limit", "", 1, 500, 30), tokensParam, cursorParam)...),
 		ReadOnly: true, Idempotent: true,
 		handle: listFieldValues,
@@ -42,7 +42,7 @@ func checkField(argument, field string) error {
 }
 
 func listFieldValues(ctx context.Context, c *call) (Result, error) {
-	field, err := c.field("field")
+	field, err := c.args.query("field")
 	if err != nil {
 		return Result{}, err
 	}
@@ -58,7 +58,15 @@ func listFieldValues(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	name := quoteLogs(field)
+	check := checkField
+	if q.spans {
+		check = checkSpanField
+	}
+	if err := check("field", field); err != nil {
+		return Result{}, err
+	}
+	stored := q.stored(field)
+	name := quoteLogs(stored)
 	res, err := c.askLogs(ctx, "counting", q, q.with(fmt.Sprintf(
 		"stats %s as n, %[1]s if (%s:*) as with_field, count_uniq(%[2]s) as distinct", q.counting(), name)), 1)
 	if err != nil {
@@ -71,17 +79,17 @@ func listFieldValues(ctx context.Context, c *call) (Result, error) {
 	if all == 0 {
 		return c.nothing(ctx, q, q.query)
 	}
-	a := &answer{call: c, window: &q.window, kind: "log", unit: "values", lines: q.describe()}
+	a := &answer{call: c, window: &q.window, kind: q.kind(), unit: "values", lines: q.describe()}
 	a.fact("matched %d", all)
 	a.fact("%d with the field", with)
 	a.fact("%s", count(int(distinct), "value", "values"))
 	if with == 0 {
-		notes, err := c.unknownFields(ctx, []string{field})
+		notes, err := c.unknownFields(ctx, q, []string{stored})
 		if err != nil {
 			return Result{}, err
 		}
 		if len(notes) == 0 {
-			notes = []string{"None of the records that match has this field; records outside of the query or the window do."}
+			notes = []string{fmt.Sprintf("None of the %s that match has this field; %[1]s outside of the query or the window do.", q.things())}
 		}
 		a.notes = append(a.notes, notes...)
 		return a.render(), nil
@@ -98,18 +106,18 @@ func listFieldValues(ctx context.Context, c *call) (Result, error) {
 	if res, err = c.askLogs(ctx, "counting values", q, q.with(text), limit+1); err != nil {
 		return Result{}, err
 	}
-	s := section{columns: []string{field, "records", "share_%"}, fixed: -1}
+	s := section{columns: []string{field, q.things(), "share_%"}, fixed: -1}
 	for i, r := range res.Rows {
 		if i == limit {
 			break
 		}
-		s.rows = append(s.rows, []string{r.Get(field), r.Get("n"), percent(integer(r.Get("n")), with)})
+		s.rows = append(s.rows, []string{spanValue(q, stored, r.Get(stored)), r.Get("n"), percent(integer(r.Get("n")), with)})
 	}
 	a.sections = []section{s}
 	if len(s.rows) == 0 && search != "" {
 		a.note("None of the values has %s in it.", quoteArgument(search))
 	}
-	if field == telemetry.FieldMessage && distinct > int64(limit) {
+	if !q.spans && field == telemetry.FieldMessage && distinct > int64(limit) {
 		a.note("Messages are better grouped by find_log_patterns.")
 	}
 	known := from + len(res.Rows) // how many values there are at least

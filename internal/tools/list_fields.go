@@ -32,11 +32,11 @@ const (
 
 func newListFields() *Tool {
 	return &Tool{
-		Name: "list_fields", Title: "List fields of logs",
-		Description: "Lists the fields of the log records that a query finds: share of records that have it, type, number of values, most frequent values. " +
+		Name: "list_fields", Title: "List fields",
+		Description: "Lists the fields of the log records, or spans, that a query finds: share that has it, type, number of values, most frequent values. " +
 			"Use it before filtering by a field that you have not seen; list_field_values has all values of one.",
-		Permission: org.LogsRead,
-		params: append(plainFilterParams[:3:3],
+		Permission: org.LogsRead, Other: org.SpansRead,
+		params: append(append([]param{signalParam}, plainFilterParams...),
 			textParam("search", "part of the field's name"), startParam, endParam, numberParam("limit", "", 1, 500, 60), tokensParam, cursorParam),
 		ReadOnly: true, Idempotent: true,
 		handle: listFields,
@@ -76,12 +76,13 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 	var found []fieldCount
 	var all []string
 	for _, f := range fields {
-		all = append(all, f.name)
-		if f.name != telemetry.FieldTime && strings.Contains(strings.ToLower(f.name), strings.ToLower(search)) {
+		name := q.shown(f.name)
+		all = append(all, name)
+		if f.name != telemetry.FieldTime && strings.Contains(strings.ToLower(name), strings.ToLower(search)) {
 			found = append(found, f)
 		}
 	}
-	a := &answer{call: c, window: &q.window, kind: "log", unit: "fields", lines: q.describe()}
+	a := &answer{call: c, window: &q.window, kind: q.kind(), unit: "fields", lines: q.describe()}
 	a.fact("matched %d", s.total)
 	a.fact("%s", count(len(found), "field", "fields"))
 	from := 0
@@ -102,7 +103,7 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 				}
 			}
 		}
-		a.sections = []section{fieldSection(page, values, rows, base)}
+		a.sections = []section{fieldSection(q, page, values, rows, base)}
 	} else {
 		a.note("None of the fields has %s in its name.", quoteArgument(search))
 		if near := nearest(search, all); len(near) > 0 {
@@ -110,9 +111,12 @@ func listFields(ctx context.Context, c *call) (Result, error) {
 		}
 	}
 	if !s.exact() {
-		a.note("Shares and values are estimates from a part of the records, %d; the rarest fields may be missing. For exact ones narrow the window or name a service.", rows)
+		a.note("Shares and values are estimates from a part of the %s, %d; the rarest fields may be missing. For exact ones narrow the window or name a service.", q.things(), rows)
 	}
-	if len(page) > 0 {
+	switch {
+	case len(page) > 0 && q.spans:
+		a.note(`search_traces and aggregate_spans know these names in where and group_by; query wants stored ones: "span_attr:http.route":="/pay".`)
+	case len(page) > 0:
 		a.note(`Filter by name:="value" or name:>=100; put names with other characters than letters, digits, _ and . in double quotes.`)
 	}
 	a.more = c.morePages("fields", q.window, from, len(page), len(found))
@@ -134,7 +138,7 @@ func (v *fieldValues) records(most int64) int64 {
 
 // fieldSection is the table of fields. rows is how many records the fields were
 // counted on, base how many the values were, 0 for the same.
-func fieldSection(page []fieldCount, values map[string]*fieldValues, rows, base int64) section {
+func fieldSection(q logQuestion, page []fieldCount, values map[string]*fieldValues, rows, base int64) section {
 	s := section{columns: []string{"field", "in_%", "type", "values", "most frequent"}, fixed: -1}
 	for _, f := range page {
 		v := values[f.name]
@@ -162,13 +166,13 @@ func fieldSection(page []fieldCount, values map[string]*fieldValues, rows, base 
 		var top []string
 		for i, t := range v.top {
 			if i < topValues {
-				top = append(top, cell(t.Name, topValueBytes, nil)+" ("+percent(integer(t.Value), v.records(most))+"%)")
+				top = append(top, cell(spanValue(q, f.name, t.Name), topValueBytes, nil)+" ("+percent(integer(t.Value), v.records(most))+"%)")
 			}
 		}
 		if len(v.top) == 0 && len(v.examples) > 0 {
 			top = append(top, "e.g. "+cell(v.examples[0], topValueBytes, nil))
 		}
-		s.rows = append(s.rows, []string{f.name, percent(f.n, rows), kind, n, strings.Join(top, "; ")})
+		s.rows = append(s.rows, []string{q.shown(f.name), percent(f.n, rows), kind, n, strings.Join(top, "; ")})
 	}
 	return s
 }
@@ -192,7 +196,7 @@ func (c *call) fieldValues(ctx context.Context, q logQuestion, s sample) (map[st
 		return nil, err
 	}
 	for _, r := range res.Rows {
-		if name := r.Get("field_name"); isOwnField(name) {
+		if name := r.Get("field_name"); q.own(name) {
 			v := get(name)
 			v.top = append(v.top, telemetry.Field{Name: r.Get("field_value"), Value: r.Get("hits")})
 		}

@@ -19,6 +19,7 @@ var (
 	queryParam    = textParam("query", "LogsQL or plain words; default: everything")
 	serviceParam  = listParam("service", "only these values of service.name")
 	severityParam = textParam("severity", "trace, debug, info, warn, error, fatal; several separated by commas; warn+ means warn and above")
+	signalParam   = textParam("signal", "default logs", "logs", "traces")
 	// plainFilterParams are queryParam and so on where their meaning is clear
 	// from search_logs.
 	plainFilterParams = []param{
@@ -31,8 +32,10 @@ var (
 // logsExample follows errors about a query.
 const logsExample = `Correct examples: "connection refused" severity:ERROR   or   severity:ERROR | stats by (service.name) count() n | sort by (n desc)`
 
-// A logQuestion says which log records a call is about.
+// A logQuestion says which log records, or spans, a call is about.
 type logQuestion struct {
+	// spans says that it is about spans.
+	spans bool
 	// query is as it was written, text canonical: pipes may follow it.
 	query, text string
 	// pipes says that the query computes more than a search.
@@ -42,9 +45,17 @@ type logQuestion struct {
 	window   window
 }
 
-// logQuestion reads the arguments that say which records are meant. Errors
-// are problems.
+// logQuestion reads the arguments that say which records are meant; a tool with
+// the argument signal also asks about spans. Errors are problems.
 func (c *call) logQuestion() (q logQuestion, err error) {
+	signal, err := c.choice("signal", "logs")
+	if err != nil {
+		return q, err
+	}
+	q.spans = signal == "traces"
+	if !c.caller.May(q.permission()) {
+		return q, problemf("%s was refused: %s.", c.tool.Name, whyWithheld(c.caller, q.permission()))
+	}
 	if q.query, err = c.args.query("query"); err != nil {
 		return q, err
 	}
@@ -57,17 +68,91 @@ func (c *call) logQuestion() (q logQuestion, err error) {
 	if q.severity, err = parseSeverities(c.args); err != nil {
 		return q, err
 	}
-	if q.window, err = c.window(org.LogsRead); err != nil {
+	if q.spans && len(q.severity) > 0 {
+		return q, problem("severity is a field of logs. Of traces ask with query=\"status_code:=2\", which are those that failed.")
+	}
+	if q.window, err = c.window(q.permission()); err != nil {
 		return q, err
 	}
-	q.text, q.pipes, err = c.checkLogs(q.query)
-	c.linkLogs(q)
+	q.text, q.pipes, err = c.checkLogs(q, q.query)
+	if q.spans {
+		c.linkSpans(spanQuestion{services: q.services, window: q.window}, q.query)
+	} else {
+		c.linkLogs(q)
+	}
 	return q, err
 }
 
+func (q logQuestion) permission() org.Permission {
+	if q.spans {
+		return org.SpansRead
+	}
+	return org.LogsRead
+}
+
+// kind is what an answer's fence holds.
+func (q logQuestion) kind() string {
+	if q.spans {
+		return "span"
+	}
+	return "log"
+}
+
+// things names what the question is about.
+func (q logQuestion) things() string {
+	if q.spans {
+		return "spans"
+	}
+	return "records"
+}
+
+// service is the stored name of service.name.
+func (q logQuestion) service() string {
+	if q.spans {
+		return telemetry.FieldSpanService
+	}
+	return telemetry.FieldService
+}
+
+// errors is LogsQL for the records that tell of an error.
+func (q logQuestion) errors() string {
+	if q.spans {
+		return isError()
+	}
+	return filterErrors
+}
+
+// stored is the stored name of a field.
+func (q logQuestion) stored(field string) string {
+	if q.spans {
+		return spanFields(field)[0]
+	}
+	return field
+}
+
+// shown undoes stored.
+func (q logQuestion) shown(field string) string {
+	if title := spanTitle(field); q.spans && spanFields(title)[0] == field {
+		return title
+	}
+	return field
+}
+
+// own holds for the fields of records, and not for what an engine and ingest
+// keep beside them.
+func (q logQuestion) own(field string) bool {
+	if !q.spans {
+		return isOwnField(field)
+	}
+	return field != "" && field[0] != '_' && field != telemetry.FieldStartTime && field != telemetry.FieldEndTime && !strings.HasPrefix(field, telemetry.EventTimePrefix)
+}
+
 // checkLogs returns the canonical text of a query. Errors are problems.
-func (c *call) checkLogs(query string) (text string, pipes bool, err error) {
+func (c *call) checkLogs(q logQuestion, query string) (text string, pipes bool, err error) {
 	text, pipes, err = c.set.CheckLogs(query, c.now)
+	if err != nil && q.spans {
+		return "", false, c.engineError(context.Background(), "spans", spansExample, err)
+	}
 	if err != nil {
 		return "", false, c.engineError(context.Background(), "logs", logsExample, err)
 	}
@@ -116,6 +201,10 @@ func (q logQuestion) describe() []string {
 // askLogs asks for rows of the question's records. text is the whole query;
 // more rows than wanted are cut and LogResult.More says so.
 func (c *call) askLogs(ctx context.Context, what string, q logQuestion, text string, rows int) (telemetry.LogResult, error) {
+	if q.spans {
+		res, err := c.askSpans(ctx, what, spanQuestion{services: q.services, window: q.window}, text, rows)
+		return telemetry.LogResult(res), err
+	}
 	return c.queryLogs(ctx, what, telemetry.LogQuery{
 		Text: text, Services: q.services, Severities: q.severity, Start: q.window.start, End: q.window.end, Limit: rows,
 	}, searchBytes)
@@ -192,9 +281,15 @@ func quoteAll(names []string) string {
 	return strings.Join(out, ", ")
 }
 
-// allLogs is everything that the caller may see in a window.
+// allLogs is all logs that the caller may see in a window.
 func allLogs(w window) logQuestion {
 	return logQuestion{text: "*", window: window{start: w.start, end: w.end}}
+}
+
+// lately is everything of the last days that the caller may see, of the
+// question's signal.
+func (c *call) lately(q logQuestion) logQuestion {
+	return logQuestion{spans: q.spans, text: "*", window: window{start: c.now.Add(-lookBackWindow), end: c.now}}
 }
 
 // A serviceCount is a service with how many records it has.
@@ -209,13 +304,13 @@ const maxServiceNames = 1000
 // logServices returns the services of the question's records, those with most
 // records first. Records without one count as "".
 func (c *call) logServices(ctx context.Context, q logQuestion) ([]serviceCount, error) {
-	res, err := c.askLogs(ctx, "listing services", q, q.with("stats by ("+telemetry.FieldService+") count(_time) as n | sort by (n desc) limit "+strconv.Itoa(maxServiceNames)), maxServiceNames)
+	res, err := c.askLogs(ctx, "listing services", q, q.with("stats by ("+quoteLogs(q.service())+") count(_time) as n | sort by (n desc) limit "+strconv.Itoa(maxServiceNames)), maxServiceNames)
 	if err != nil {
 		return nil, err
 	}
 	var out []serviceCount
 	for _, r := range res.Rows {
-		out = append(out, serviceCount{r.Get(telemetry.FieldService), integer(r.Get("n"))})
+		out = append(out, serviceCount{r.Get(q.service()), integer(r.Get("n"))})
 	}
 	return out, nil
 }
@@ -304,10 +399,10 @@ func (c *call) sampleLogs(ctx context.Context, q logQuestion) (sample, error) {
 		times = append(times, fmt.Sprintf("_time:[%s, %s)", exact(from), exact(from.Add(slice))))
 	}
 	s.text = fmt.Sprintf("(%s) (%s)", q.text, strings.Join(times, " or "))
-	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, filterErrors, c.set.partRows)}
+	parts := []string{fmt.Sprintf("(%s) %s | limit %d", q.text, q.errors(), c.set.partRows)}
 	for i, one := range services {
 		if i < sampleServices/2 || i >= len(services)-sampleServices/2 {
-			parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, telemetry.FieldService, strconv.Quote(one.name), c.set.partRows))
+			parts = append(parts, fmt.Sprintf("(%s) %s:=%s | limit %d", q.text, quoteLogs(q.service()), strconv.Quote(one.name), c.set.partRows))
 		}
 	}
 	s.parts = strings.Join(parts, " | union (") + strings.Repeat(")", len(parts)-1)
@@ -325,7 +420,7 @@ func (c *call) logFields(ctx context.Context, q logQuestion, s sample) (fields [
 	for _, r := range res.Rows {
 		n := integer(r.Get("hits"))
 		rows = max(rows, n) // every record has a time
-		if name := r.Get("name"); isOwnField(name) {
+		if name := r.Get("name"); q.own(name) {
 			fields = append(fields, fieldCount{name, n})
 		}
 	}
@@ -339,9 +434,9 @@ func isOwnField(name string) bool {
 	return name != "" && name != "_stream" && name != "_stream_id" && !strings.HasPrefix(name, telemetry.ResourcePrefix)
 }
 
-// knownFields returns the names of the fields of the last days.
-func (c *call) knownFields(ctx context.Context) ([]string, error) {
-	q := allLogs(window{start: c.now.Add(-lookBackWindow), end: c.now})
+// knownFields returns the names of the fields of the last days, of q's signal.
+func (c *call) knownFields(ctx context.Context, q logQuestion) ([]string, error) {
+	q = c.lately(q)
 	s, err := c.sampleLogs(ctx, q)
 	if err != nil || s.total == 0 {
 		return nil, err
@@ -349,28 +444,28 @@ func (c *call) knownFields(ctx context.Context) ([]string, error) {
 	fields, _, err := c.logFields(ctx, q, s)
 	names := make([]string, len(fields))
 	for i, f := range fields {
-		names[i] = f.name
+		names[i] = q.shown(f.name)
 	}
 	return names, err
 }
 
 // unknownFields returns notes about fields that no visible record of the last
 // days has, with the nearest names that some have.
-func (c *call) unknownFields(ctx context.Context, fields []string) ([]string, error) {
+func (c *call) unknownFields(ctx context.Context, q logQuestion, fields []string) ([]string, error) {
 	if len(fields) == 0 {
 		return nil, nil
 	}
-	known, err := c.knownFields(ctx)
+	known, err := c.knownFields(ctx, q)
 	if err != nil || len(known) == 0 {
 		return nil, err
 	}
 	var notes []string
 	for _, f := range fields {
-		if slices.Contains(known, f) || strings.HasPrefix(f, "_") || strings.HasPrefix(f, telemetry.ResourcePrefix) {
+		if slices.Contains(known, q.shown(f)) || strings.HasPrefix(f, "_") || strings.HasPrefix(f, telemetry.ResourcePrefix) && !q.spans {
 			continue
 		}
-		note := fmt.Sprintf("No record that you can see has a field %s.", quoteArgument(f))
-		if near := nearest(f, known); len(near) > 0 {
+		note := fmt.Sprintf("No %s that you can see has a field %s.", strings.TrimSuffix(q.things(), "s"), quoteArgument(q.shown(f)))
+		if near := nearest(q.shown(f), known); len(near) > 0 {
 			note += " Nearest names: " + names(near) + "."
 		} else {
 			note += " list_fields shows which there are."

@@ -33,8 +33,9 @@ type PromptArgument struct {
 const maxPromptArgument = 4000
 
 var (
-	serviceArgument = PromptArgument{Name: "service", Description: "the service, if known"}
-	sinceArgument   = PromptArgument{Name: "since", Description: "when it began, such as now-1h or 2026-11-23T09:05Z"}
+	serviceArgument   = PromptArgument{Name: "service", Description: "the service, if known"}
+	operationArgument = PromptArgument{Name: "operation", Description: "the operation (name of the span), if known"}
+	sinceArgument     = PromptArgument{Name: "since", Description: "when it began, such as now-1h or 2026-11-23T09:05Z"}
 )
 
 // promptEnd stands at the end of every prompt.
@@ -72,11 +73,11 @@ func newPrompts() []*Prompt {
 		{
 			Name: "explain_latency", Title: "Explain latency", Permission: org.SpansRead,
 			Description: "Why something is slow: since when, where the time goes, and what the slow ones have in common.",
-			Arguments:   []PromptArgument{serviceArgument, sinceArgument},
-			steps: `Find out what is slow{{service}}{{since}}, and why.
+			Arguments:   []PromptArgument{serviceArgument, operationArgument, sinceArgument},
+			steps: `Find out what is slow{{service}}{{operation}}{{since}}, and why.
 1. get_service_health, if the service is known; else aggregate_spans with where=["kind=2"], group_by="service", aggregate=["p95","count"], and then of the slowest.
 2. aggregate_spans of the service with aggregate="p95", step="auto": since when. Fix the window before and the slow one.
-3. aggregate_spans in the slow window with group_by="operation", then by version, host, region or route: which are slow, and which were not before.
+3. aggregate_spans in the slow window with group_by="operation", then by version, host, region or route: which are slow, and which were not before. compare with signal="traces", bad="duration:>500000000" (ns) tells what the slow ones have in common.
 4. search_traces in the slow window with sort="slow", limit=5; get_trace of two or three: where self-time and the critical path are, repeats that are many small queries, waiting before a call begins. get_trace of a fast one of the same operation for comparison.
 5. get_service_map of the service: whether what it calls is slow, or it itself. If it is another service, go on there with step 2.
 6. If you may see logs and metrics: get_trace shows the records of a trace; query_metrics for saturation (CPU, memory, connections, queue lengths) in the same window.
@@ -139,7 +140,7 @@ func (p *Prompt) Render(c *access.Caller, args map[string]string) Result {
 		}
 		return ""
 	}
-	text := strings.NewReplacer("{{service}}", phrase(" of service ", "service"), "{{since}}", phrase(" since ", "since")).Replace(p.steps)
+	text := strings.NewReplacer("{{service}}", phrase(" of service ", "service"), "{{operation}}", phrase(" in operation ", "operation"), "{{since}}", phrase(" since ", "since")).Replace(p.steps)
 	if alert := strings.TrimSpace(args["alert"]); alert != "" {
 		// An alert's text may hold what a program logged.
 		f := newFence("alert")
@@ -261,11 +262,12 @@ var completers = map[string]struct {
 	permission org.Permission
 }{
 	"service": {"list_services", org.LogsRead}, "field": {"list_fields", org.LogsRead},
-	"metric": {"list_metrics", org.MetricsRead}, "label": {"list_metrics", org.MetricsRead},
+	"operation": {"aggregate_spans", org.SpansRead},
+	"metric":    {"list_metrics", org.MetricsRead}, "label": {"list_metrics", org.MetricsRead},
 }
 
 // Complete returns names that an argument's value may go on with: of services,
-// fields, metrics or labels that the caller can see, those that begin with
+// operations, fields, metrics or labels that the caller can see, those that begin with
 // prefix first, then those that have it in them. For other arguments, and for
 // callers who may not read what has the names, there are none.
 func (s *Set) Complete(ctx context.Context, c *access.Caller, argument, prefix string) (values []string, total int, err error) {
@@ -305,6 +307,9 @@ func (s *Set) Complete(ctx context.Context, c *access.Caller, argument, prefix s
 func (c *call) completions(ctx context.Context, argument string, w window) ([]string, error) {
 	if argument == "metric" || argument == "label" {
 		return c.metricCompletions(ctx, argument, w)
+	}
+	if argument == "operation" {
+		return c.operationNames(ctx, w)
 	}
 	q := allLogs(w)
 	if argument == "service" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/orielhq/oriel/internal/org"
@@ -17,7 +18,7 @@ func newQueryHelp() *Tool {
 		Description: "The rules of the query language on one page, with examples over your own fields or metrics; or, with check, whether a query is right: where it is wrong, what to write instead, and whether its names exist.",
 		// Which permission a call needs depends on the language.
 		params: []param{
-			textParam("check", "a query to check"), textParam("language", "", "logsql", "promql"), tokensParam,
+			textParam("check", "a query to check"), textParam("language", "traces is LogsQL over spans", "logsql", "traces", "promql"), tokensParam,
 		},
 		ReadOnly: true, Idempotent: true,
 		handle: queryHelp,
@@ -49,19 +50,40 @@ PIPES (after |)
   collapse_nums                   numbers in the message become <N>
 NOT  stream_context (use get_log_context), options(...), block_stats, unpack_syslog, join without a limit inside; a word after | that is no pipe`
 
+// spansCard is logsCard for spans, where the lines about fields are others.
+func spansCard() string {
+	card := strings.NewReplacer(
+		"services and severities are", "services are", "in the message;", "in the name;", "on the message", "on the name",
+		"count() if (severity:ERROR) errors", "count() if (status_code:=2) errors",
+		"collapse_nums                   numbers in the message become <N>", "collapse_nums at name           numbers in the name become <N>",
+		"from _msg ", `from "span_attr:url.path" `,
+	).Replace(logsCard)
+	before, rest, _ := strings.Cut(card, "FIELDS  ")
+	_, after, _ := strings.Cut(rest, "\n")
+	return before + "FIELDS  name (the operation), kind (1 internal 2 server 3 client 4 producer 5 consumer), duration (nanoseconds), status_code (2 error 1 ok 0 unset), status_message,\n" +
+		"  trace_id, span_id, parent_span_id, _time (the span's end), \"resource_attr:service.name\", \"span_attr:http.route\", \"event:event_attr:exception.type:0\";\n" +
+		"  list_fields with signal=traces has those of your spans. where of search_traces and aggregate_spans knows short names: http.route=/pay.\n" + after
+}
+
 // maxCardFields bounds the examples over the caller's fields.
 const maxCardFields = 40
 
 func queryHelp(ctx context.Context, c *call) (Result, error) {
 	otherwise := "logsql"
-	if !c.caller.May(org.LogsRead) && c.caller.May(org.MetricsRead) {
-		otherwise = "promql"
+	if !c.caller.May(org.LogsRead) {
+		switch {
+		case c.caller.May(org.SpansRead):
+			otherwise = "traces"
+		case c.caller.May(org.MetricsRead):
+			otherwise = "promql"
+		}
 	}
 	language, err := c.choice("language", otherwise)
 	if err != nil {
 		return Result{}, err
 	}
-	needs := org.LogsRead
+	q := logQuestion{spans: language == "traces"}
+	needs := q.permission()
 	if language == "promql" {
 		needs = org.MetricsRead
 	}
@@ -76,14 +98,17 @@ func queryHelp(ctx context.Context, c *call) (Result, error) {
 		return c.promHelp(ctx, check)
 	}
 	if check != "" {
-		return c.checkQuery(ctx, check)
+		return c.checkQuery(ctx, q, check)
 	}
-	examples, err := c.ownExamples(ctx)
+	examples, err := c.ownExamples(ctx, q)
 	if err != nil {
 		return Result{}, err
 	}
 	text := "query_help · LogsQL\n" + logsCard + "\nEXAMPLES\n"
-	f := newFence("log")
+	if q.spans {
+		text = "query_help · LogsQL over spans\n" + spansCard() + "\nEXAMPLES\n"
+	}
+	f := newFence(q.kind())
 	text += f.open() + "\n"
 	for _, e := range examples {
 		text += "  " + e + "\n"
@@ -96,8 +121,9 @@ func queryHelp(ctx context.Context, c *call) (Result, error) {
 }
 
 // ownExamples writes queries over fields that the caller's records have.
-func (c *call) ownExamples(ctx context.Context) ([]string, error) {
-	q := allLogs(window{start: c.now.Add(-defaultWindow), end: c.now})
+func (c *call) ownExamples(ctx context.Context, q logQuestion) ([]string, error) {
+	q = c.lately(q)
+	q.window.start = c.now.Add(-defaultWindow)
 	s, err := c.sampleLogs(ctx, q)
 	if err != nil {
 		return nil, err
@@ -111,6 +137,11 @@ func (c *call) ownExamples(ctx context.Context) ([]string, error) {
 	examples := []string{
 		`"connection refused" !"from 10.0.0.7"`,
 		`severity:in("ERROR","FATAL") | stats by (service.name) count() n | sort by (n desc)`,
+	}
+	count := "stats by (severity) count() n"
+	if q.spans {
+		examples = []string{`kind:=2 duration:>500000000`, `status_code:=2 "` + telemetry.FieldSpanService + `":="checkout"`}
+		count = fmt.Sprintf("stats by (%s) count() n", telemetry.FieldSpanName)
 	}
 	if s.total == 0 {
 		return examples, nil
@@ -126,7 +157,7 @@ func (c *call) ownExamples(ctx context.Context) ([]string, error) {
 	kinds := make(map[string]bool)
 	for _, f := range fields[:min(len(fields), maxCardFields)] {
 		v := values[f.name]
-		if v == nil || strings.HasPrefix(f.name, "_") || f.name == telemetry.FieldTraceID || f.name == telemetry.FieldSpanID {
+		if v == nil || strings.HasPrefix(f.name, "_") || f.name == telemetry.FieldTraceID || f.name == telemetry.FieldSpanID || q.spans && slices.Contains(ownSpanFields, f.name) {
 			continue
 		}
 		name := quoteLogs(f.name)
@@ -134,10 +165,10 @@ func (c *call) ownExamples(ctx context.Context) ([]string, error) {
 		switch {
 		case kind == "number" && !kinds[kind]:
 			kinds[kind] = true
-			examples = append(examples, fmt.Sprintf("%s:>=%s | stats by (service.name) count() n, quantile(0.95, %[1]s) p95", name, cell(typical(v), topValueBytes, nil)))
+			examples = append(examples, fmt.Sprintf("%s:>=%s | stats by (%s) count() n, quantile(0.95, %[1]s) p95", name, cell(typical(v), topValueBytes, nil), quoteLogs(q.service())))
 		case kind == "text" && len(v.top) > 1 && f.name != telemetry.FieldSeverity && !kinds[f.name] && len(kinds) < 5:
 			kinds[f.name] = true
-			examples = append(examples, fmt.Sprintf("%s:=%s | stats by (severity) count() n", name, cell(fmt.Sprintf("%q", v.top[0].Name), 2*topValueBytes, nil)))
+			examples = append(examples, fmt.Sprintf("%s:=%s | %s", name, cell(fmt.Sprintf("%q", v.top[0].Name), 2*topValueBytes, nil), count))
 		}
 	}
 	return examples, nil
@@ -161,7 +192,7 @@ var logPipes = []string{
 var quotedWord = regexp.MustCompile(`"([a-z_]+)" is not a pipe`)
 
 // checkQuery says whether a query is right.
-func (c *call) checkQuery(ctx context.Context, text string) (Result, error) {
+func (c *call) checkQuery(ctx context.Context, of logQuestion, text string) (Result, error) {
 	canonical, pipes, err := c.set.CheckLogs(text, c.now)
 	if q, ok := errors.AsType[*telemetry.QueryError](err); ok {
 		lines := []string{"query_help · LogsQL · the query is wrong", "problem: " + cell(q.Problem, maxShownQuery, nil)}
@@ -173,7 +204,11 @@ func (c *call) checkQuery(ctx context.Context, text string) (Result, error) {
 				lines = append(lines, "did you mean: "+strings.Join(near, ", "))
 			}
 		}
-		lines = append(lines, logsExample)
+		if of.spans {
+			lines = append(lines, spansExample)
+		} else {
+			lines = append(lines, logsExample)
+		}
 		return Result{Text: strings.Join(lines, "\n") + "\n"}, nil
 	}
 	if err != nil {
@@ -183,7 +218,7 @@ func (c *call) checkQuery(ctx context.Context, text string) (Result, error) {
 	if pipes {
 		lines = append(lines, "it computes: its rows are those of its last pipe, without a total")
 	}
-	notes, err := c.unknownFields(ctx, queryFields(text))
+	notes, err := c.unknownFields(ctx, of, queryFields(text))
 	if err != nil {
 		return Result{}, err
 	}

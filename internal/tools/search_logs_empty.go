@@ -23,6 +23,9 @@ func (s *logSearch) noRows(ctx context.Context, res telemetry.LogResult) (Result
 
 // nothing answers a call about records of which there are none.
 func (c *call) nothing(ctx context.Context, q logQuestion, query string) (Result, error) {
+	if q.spans {
+		return c.noSpans(ctx, spanQuestion{shown: q.describe(), text: q.text, services: q.services, window: q.window})
+	}
 	lines := []string{
 		fmt.Sprintf("%s · team %s · %s · matched 0", c.tool.Name, c.caller.Team().Slug, q.window),
 		"query: " + cell(cmp.Or(query, "*"), maxShownQuery, nil),
@@ -85,7 +88,7 @@ func (c *call) whatThereIs(ctx context.Context, q logQuestion) ([]string, error)
 func (c *call) butWhy(ctx context.Context, q logQuestion, found string, newest time.Time) ([]string, error) {
 	notes := []string{found}
 	if !newest.Before(q.window.start) {
-		unknown, err := c.unknownFields(ctx, queryFields(q.query))
+		unknown, err := c.unknownFields(ctx, q, queryFields(q.query))
 		if err != nil {
 			return couldNotLook(ctx, err)
 		}

@@ -338,7 +338,13 @@ func (c *call) spanServices(ctx context.Context, w window) (list []serviceCount,
 }
 
 func (c *call) nearOperations(ctx context.Context, want string) ([]string, error) {
-	q := spanQuestion{text: "*", window: window{start: c.now.Add(-lookBackWindow), end: c.now}}
+	have, err := c.operationNames(ctx, window{start: c.now.Add(-lookBackWindow), end: c.now})
+	return nearest(want, have), err
+}
+
+// operationNames returns the names of the window's spans, the most frequent first.
+func (c *call) operationNames(ctx context.Context, w window) ([]string, error) {
+	q := spanQuestion{text: "*", window: window{start: w.start, end: w.end}}
 	res, err := c.askSpans(ctx, "listing operations", q, fmt.Sprintf("* | stats by (%s) count(_time) as n | sort by (n desc) limit %d", telemetry.FieldSpanName, maxServiceNames), maxServiceNames)
 	if err != nil {
 		return nil, err
@@ -347,7 +353,7 @@ func (c *call) nearOperations(ctx context.Context, want string) ([]string, error
 	for _, r := range res.Rows {
 		have = append(have, r.Get(telemetry.FieldSpanName))
 	}
-	return nearest(want, have), nil
+	return have, nil
 }
 
 // shortNanos prints a number of nanoseconds short: 1.24s, 87ms, 340µs.
@@ -366,6 +372,28 @@ func shortNanos(ns float64) string {
 		return d.Round(100 * time.Nanosecond).String()
 	}
 	return d.String()
+}
+
+// spanValue adds to a number of a field of spans what it stands for.
+func spanValue(q logQuestion, field, value string) string {
+	name := ""
+	switch {
+	case !q.spans:
+	case field == telemetry.FieldSpanKind && integer(value) == int64(telemetry.KindInternal):
+		name = "internal"
+	case field == telemetry.FieldSpanKind:
+		name = kindNames[telemetry.SpanKind(integer(value))]
+	case field == telemetry.FieldStatusCode:
+		for status, code := range spanStatuses {
+			if integer(value) == int64(code) {
+				name = status
+			}
+		}
+	}
+	if name == "" {
+		return value
+	}
+	return value + " (" + name + ")"
 }
 
 // isError is LogsQL for spans that failed.

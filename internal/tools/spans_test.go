@@ -192,6 +192,18 @@ func TestSpansComputedApart(t *testing.T) {
 			failed++
 		}
 	}
+	both := e.caller("logs:read traces:read")
+	got := answerColumn(t, e.call(both, "list_field_values", `{"signal":"traces","field":"http.route","start":"now-2h"}`).Text, "spans", 0)
+	for route, list := range byRoute {
+		wantText(t, "spans of "+route, got[route], strconv.Itoa(len(list)))
+	}
+	// Each failure is two spans: the call, and the answer to it.
+	if text := e.call(both, "list_errors", `{"start":"now-2h"}`).Text; !strings.Contains(text, fmt.Sprintf("%d failed spans", 2*failed)) {
+		t.Errorf("list_errors: want %d failed spans:\n%s", 2*failed, text)
+	}
+	if text := e.call(both, "compare", `{"signal":"traces","bad":"status_code:=2","start":"now-2h"}`).Text; !strings.Contains(text, fmt.Sprintf("%d bad · %d good", 2*failed, 4*len(calls)-2*failed)) {
+		t.Errorf("compare: want %d bad:\n%s", 2*failed, text)
+	}
 	res = e.call(who, "get_service_map", `{"start":"now-2h"}`)
 	for _, want := range []string{
 		fmt.Sprintf("calls=%d", len(calls)), "gateway\tcheckout\tcall\t" + percent(int64(failed), int64(len(calls))) + "\t", "checkout\tpostgresql (external)\tdatabase\t0\t",
@@ -276,6 +288,19 @@ func TestSpanAnswers(t *testing.T) {
 		"get_service_health": {"get_service_health", `{"service":"payments"}`},
 		"get_service_map":    {"get_service_map", `{}`},
 		"get_service_map_of": {"get_service_map", `{"service":"payments","depth":1}`},
+		"get_trace_when":     {"get_trace", `{"trace_id":"` + trace + `","start":"now-12m","end":"now-8m","max_spans":1,"with_logs":false}`},
+		"span_fields":        {"list_fields", `{"signal":"traces"}`},
+		"span_fields_search": {"list_fields", `{"signal":"traces","search":"sytem"}`},
+		"span_values":        {"list_field_values", `{"signal":"traces","field":"operation"}`},
+		"span_values_kind":   {"list_field_values", `{"signal":"traces","field":"kind","service":"checkout"}`},
+		"span_values_typo":   {"list_field_values", `{"signal":"traces","field":"http.rout"}`},
+		"span_values_none":   {"list_field_values", `{"signal":"traces","field":"kind","service":"chekout"}`},
+		"span_compare":       {"compare", `{"signal":"traces","bad":"\"span_attr:db.system.name\":*"}`},
+		"span_errors":        {"list_errors", `{}`},
+		"span_errors_query":  {"list_errors", `{"query":"card"}`},
+		"span_help":          {"query_help", `{"language":"traces"}`},
+		"span_help_check":    {"query_help", `{"language":"traces","check":"\"span_attr:http.rout\":=x"}`},
+		"span_help_wrong":    {"query_help", `{"language":"traces","check":"duration:>1 | stat count()"}`},
 	} {
 		t.Run(name, func(t *testing.T) { e.golden(t, name, e.call(who, call[0], call[1])) })
 	}
@@ -309,6 +334,11 @@ func TestBadSpanArguments(t *testing.T) {
 		{"search_traces", `{"query":"* | stats count()"}`, "aggregate_spans"},
 		{"search_traces", `{"query":"name:("}`, "cannot be run"},
 		{"search_traces", `{"status":"bad"}`, "one of error, ok, unset"},
+		{"get_trace", `{"trace_id":"0af7651916cd43dd","start":"soon"}`, "start:"},
+		{"list_fields", `{"signal":"metrics"}`, "one of logs, traces"},
+		{"list_fields", `{"signal":"traces","severity":"error"}`, "status_code:=2"},
+		{"list_field_values", `{"signal":"traces","field":"_stream"}`, "not a field of spans"},
+		{"compare", `{"signal":"traces","bad":"* | stats count()"}`, "without pipes"},
 		{"aggregate_spans", `{"aggregate":"p42"}`, "p50"},
 		{"aggregate_spans", `{"group_by":"_time"}`, "not a field of spans"},
 		{"aggregate_spans", `{"step":"1s","start":"now-1d"}`, "longer step"},

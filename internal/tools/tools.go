@@ -91,6 +91,9 @@ type Tool struct {
 	Name, Title, Description string
 	// Permission is needed for every call; "" for tools that need none.
 	Permission org.Permission
+	// Other opens the tool as well, for calls about another signal: then the
+	// handler asks for the permission that a call needs.
+	Other org.Permission
 	// InputSchema is a JSON Schema 2020-12 object that admits no other
 	// arguments than its own.
 	InputSchema json.RawMessage
@@ -142,6 +145,11 @@ type call struct {
 // is no knowing how far it goes.
 type Progress func(done float64, message string)
 
+// MayCall says whether the caller may use the tool for anything.
+func (t *Tool) MayCall(c *access.Caller) bool {
+	return t.Permission == "" || c.May(t.Permission) || t.Other != "" && c.May(t.Other)
+}
+
 // Call runs the tool for the caller. args is a JSON object, or empty. What the
 // assistant can do something about, refusals included, is a Result; an error
 // is a fault of ours, or the context's.
@@ -156,7 +164,7 @@ func (t *Tool) CallWithProgress(ctx context.Context, c *access.Caller, args json
 	if c == nil || c.Expires().IsZero() {
 		return Result{}, fmt.Errorf("call %s: there is no caller", t.Name)
 	}
-	if t.Permission != "" && !c.May(t.Permission) {
+	if !t.MayCall(c) {
 		return Result{Text: t.Name + " was refused: " + whyWithheld(c, t.Permission) + ".", IsError: true}, nil
 	}
 	res, err := t.run(ctx, &call{set: t.set, tool: t, caller: c, now: t.set.Now().UTC(), maxTokens: defaultTokens, progress: progress}, args)
