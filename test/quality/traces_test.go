@@ -1,6 +1,7 @@
 package quality
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -112,6 +113,44 @@ func (w *world) traces(t *testing.T) {
 		if !regexp.MustCompile(c.fact).MatchString(c.text) {
 			t.Errorf("%s: %s does not say %s", name, c.text, c.fact)
 		}
+	}
+	// What sets failed and slow spans apart, and how many spans a value has.
+	for name, c := range map[string]struct{ text, fact string }{
+		"the failed version": {viewed("compare", 90, 0, arguments{"signal": "traces", "service": []string{"payments"}, "bad": "status_code:=2"}), `service\.version[^\n]*2\.3\.1`},
+		"the failed region":  {viewed("compare", 125, 0, arguments{"signal": "traces", "service": []string{"payments"}, "bad": "status_code:=2"}), `cloud\.region[^\n]*eu-`},
+		"the slow version":   {viewed("compare", 60, 155, arguments{"signal": "traces", "service": []string{"orders"}, "query": `name:="GET /orders"`, "bad": "duration:>500000000"}), `service\.version[^\n]*4\.8\.0`},
+		"failed spans":       {viewed("list_errors", 125, 0, arguments{"service": []string{"payments"}}), `(?s)failed spans:.*payments`},
+	} {
+		if !regexp.MustCompile(c.fact).MatchString(c.text) {
+			t.Errorf("%s: %s does not say %s", name, c.text, c.fact)
+		}
+	}
+	versions := make(map[string]int)
+	for _, s := range spans {
+		if s.Resource.Service == "orders" {
+			versions[s.Resource.Version]++
+		}
+	}
+	listed := rows(t, viewed("list_field_values", 95, 155, arguments{"signal": "traces", "service": []string{"orders"}, "field": "service.version"}))
+	if len(listed) != len(versions) || len(versions) < 2 {
+		t.Errorf("versions of spans: %v, want %v", listed, versions)
+	}
+	for _, row := range listed {
+		if number(t, row["spans"]) != float64(versions[row["service.version"]]) {
+			t.Errorf("spans of version %s: %s, want %d", row["service.version"], row["spans"], versions[row["service.version"]])
+		}
+	}
+	// The same rows as JSON lines are more than twice as long.
+	text := viewed("search_traces", 95, 155, arguments{"limit": 100, "max_tokens": 12_000})
+	found, size := rows(t, text), 0
+	for _, row := range found {
+		line, err := json.Marshal(row)
+		w.Must(err)
+		size += len(line) + 1
+	}
+	t.Logf("search_traces: %d rows, %d bytes of text, %d of JSON lines: %.0f %%", len(found), len(text), size, 100*float64(len(text))/float64(size))
+	if len(found) != 100 || float64(len(text)) > halfOf*float64(size) {
+		t.Errorf("100 traces have %d bytes as text and %d as JSON lines\n%.2000s", len(text), size, text)
 	}
 	slow := rows(t, viewed("search_traces", 105, 155, arguments{"service": []string{"orders"}, "operation": "GET /orders", "limit": 3}))
 	if len(slow) != 3 {

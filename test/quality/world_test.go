@@ -90,6 +90,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 		last = fmt.Sprint(text, err)
 		return err == nil && strings.Contains(text, fmt.Sprintf("%d", want))
 	})
+	wantSpans := len(w.spans(func(s *shop.Span) bool { return !s.End.Before(w.set.Start) && s.End.Before(w.set.End) }))
+	w.Eventually(found, "all spans can be found", func() bool {
+		text, err := w.try(w.viewer, "aggregate_spans", arguments{"start": stamp(w.set.Start), "end": stamp(w.set.End)})
+		return err == nil && strings.Contains(text, fmt.Sprintf("matched %d\n", wantSpans))
+	})
 	return w
 }
 

@@ -31,8 +31,12 @@ var hiddenNumbered = []string{telemetry.EventAttributePrefix, telemetry.LinkAttr
 
 // hiddenFilters is the engine's parameter that makes fields disappear from
 // everything that a query reads, at any depth: to the query they do not exist.
-func hiddenFilters(hidden []string) string {
-	if len(hidden) == 0 {
+//
+// The names of streams are always among them, unless the query asks for them:
+// the engine leaves out rows whose stream it cannot name, and for about a
+// second it cannot name a new one.
+func hiddenFilters(canonical string, hidden []string) string {
+	if len(hidden) == 0 && strings.Contains(canonical, fieldStream) {
 		return ""
 	}
 	filters := []string{fieldStream, fieldStreamID}

@@ -97,7 +97,7 @@ func (c *Client) query(ctx context.Context, view telemetry.View, q question, b t
 	b = withDefaults(b, q.limit)
 	r := request{
 		tenant: tenant, text: canonical, now: now, start: q.start, end: q.end,
-		filters: extraFilters(view, q.fields, now), hidden: hiddenFilters(hidden), limit: b.Rows + 1, bytes: b.Bytes, keep: q.decode,
+		filters: extraFilters(view, q.fields, now), hidden: hiddenFilters(canonical, hidden), limit: b.Rows + 1, bytes: b.Bytes, keep: q.decode,
 	}
 	if err := r.rehearse(); err != nil {
 		return telemetry.LogResult{}, err
