@@ -26,8 +26,10 @@ import (
 var leakCalls = map[string][]string{
 	"whoami":        {`{}`},
 	"list_services": {`{}`, `{"search":"svc","sort":"errors"}`, `{"search":"svc-TYPO"}`, `{"limit":1}`, `{"sort":"name","start":"now-7d"}`},
-	"list_fields": {`{}`, `{"search":"name"}`, `{"search":"name.TYPO"}`, `{"limit":2}`, `{"service":"checkout"}`, `{"query":"name.TYPO:x"}`, `{"query":"* | extract \"<a> <b>\""}`,
-		`{"signal":"traces","limit":500}`, `{"signal":"traces","search":"name.TYPO"}`, `{"signal":"traces","service":"svc-TYPO"}`, `{"signal":"traces","query":"\"span_attr:name.TYPO\":x"}`, `{"signal":"traces","query":"\"resource_attr:team.name\":=b"}`},
+	"list_fields": {
+		`{}`, `{"search":"name"}`, `{"search":"name.TYPO"}`, `{"limit":2}`, `{"service":"checkout"}`, `{"query":"name.TYPO:x"}`, `{"query":"* | extract \"<a> <b>\""}`,
+		`{"signal":"traces","limit":500}`, `{"signal":"traces","search":"name.TYPO"}`, `{"signal":"traces","service":"svc-TYPO"}`, `{"signal":"traces","query":"\"span_attr:name.TYPO\":x"}`, `{"signal":"traces","query":"\"resource_attr:team.name\":=b"}`,
+	},
 	"list_field_values": {
 		`{"field":"mark"}`, `{"field":"service.name"}`, `{"field":"_msg","search":"row"}`, `{"field":"name.TYPO"}`, `{"field":"mark","search":"TYPO"}`,
 		`{"field":"owner","limit":1}`, `{"field":"trace_id","limit":500}`, `{"field":"_stream"}`, `{"field":"resource_attr:owner"}`, `{"field":"card.number"}`,
