@@ -41,6 +41,7 @@ type Telemetry struct {
 	Memory    string        `help:"Memory that the embedded engine may use for queries and caches." default:"512MiB" env:"ORIEL_TELEMETRY_MEMORY" placeholder:"SIZE"`
 	// An empty size is its default.
 	MinFreeDisk string `help:"New telemetry is refused while the disk has less free space." default:"1GiB" env:"ORIEL_TELEMETRY_MIN_FREE_DISK" placeholder:"SIZE"`
+	Engines     string `help:"File (YAML) with the engines on other machines that take the place of embedded ones, see docs/operations.md." env:"ORIEL_TELEMETRY_ENGINES" placeholder:"FILE"`
 	SpoolSize   string `help:"How much may wait on disk for each embedded engine; senders are told to wait beyond it." default:"2GiB" env:"ORIEL_TELEMETRY_SPOOL_SIZE" placeholder:"SIZE"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os/exec"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
+	"github.com/orielhq/oriel/internal/telemetry/remote"
 	"github.com/orielhq/oriel/internal/telemetry/spool"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
@@ -66,11 +68,13 @@ type engineConfig struct {
 	registerer prometheus.Registerer
 }
 
-// An engine is a child process, a client of it, and the spool in front of it.
-// The server works without it, telemetry apart.
+// An engine is a child process or one on another machine, a client of it, and
+// the spool in front of it. The server works without it, telemetry apart.
 type engine struct {
-	signal     string
+	signal string
+	// supervisor is of a child process, remote of another machine's engine.
 	supervisor *victoria.Supervisor
+	remote     *remoteState
 	client     *victoria.Client
 	spool      *spool.Spool
 }
@@ -108,6 +112,19 @@ func startEngine(ctx context.Context, c engineConfig) (*engine, error) {
 		return nil, errors.Join(fmt.Errorf("start the %s engine: %w", c.signal, err), e.stop(ctx))
 	}
 	return e, nil
+}
+
+// remoteRegisterer tells the metrics of an engine's spool from those of
+// another's of the same signal.
+func (c engineConfig) remoteRegisterer(endpoint remote.Endpoint) prometheus.Registerer {
+	if c.registerer == nil {
+		return nil
+	}
+	address, err := url.Parse(endpoint.WriteURL)
+	if err != nil {
+		return nil
+	}
+	return prometheus.WrapRegistererWith(prometheus.Labels{"engine": address.Host + address.Path}, c.registerer)
 }
 
 func (c engineConfig) settings() (EngineSettings, error) {
@@ -155,6 +172,13 @@ func (e *engine) stop(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	starts := 0
+	if e.remote != nil {
+		e.remote.stop()
+		e.remote.ended.Wait()
+		if e.remote.state() != "" {
+			cancel()
+		}
+	}
 	if e.supervisor != nil {
 		starts, _ = e.supervisor.Starts()
 		if ok, _ := e.supervisor.Ready(); !ok {
@@ -162,7 +186,8 @@ func (e *engine) stop(ctx context.Context) error {
 		}
 	}
 	drained := e.spool.Stop(drain) // what is left stays in the spool
-	written := false
+	// What another machine's engine has taken is its own to keep.
+	written := e.remote != nil && drained == nil
 	if e.supervisor != nil {
 		errs = append(errs, e.supervisor.Stop(ctx))
 		n, clean := e.supervisor.Starts()
@@ -175,7 +200,9 @@ func (e *engine) stop(ctx context.Context) error {
 // ready says why the engine does not answer or takes nothing in, "" where
 // all is well.
 func (e *engine) ready() (engine, spool string) {
-	if ok, reason := e.supervisor.Ready(); !ok {
+	if e.remote != nil {
+		engine = e.remote.state()
+	} else if ok, reason := e.supervisor.Ready(); !ok {
 		engine = reason
 	}
 	if err := e.spool.Ready(); err != nil {

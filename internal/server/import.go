@@ -121,19 +121,14 @@ func openOutlet(ctx context.Context, c ImportConfig, logsOnly bool) (*outlet, er
 	}
 	start, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
-	for _, e := range []*engine{store.logs, store.spans} {
-		if e == nil {
-			continue
-		}
-		if err := e.supervisor.WaitReady(start); err != nil {
-			return nil, errors.Join(fmt.Errorf("start the %s engine: %w", e.signal, err), end())
-		}
+	if err := store.waitReady(start); err != nil {
+		return nil, errors.Join(err, end())
 	}
 	out := &outlet{
-		Writer: store.logWriter(), flush: func(ctx context.Context) error { return store.flush(ctx, logsOnly) }, close: end,
+		Writer: store.logs, flush: func(ctx context.Context) error { return store.flush(ctx, logsOnly) }, close: end,
 	}
 	if !logsOnly {
-		out.SpanWriter, out.MetricWriter = store.spanWriter(), pastWriter{store.metrics.Past()}
+		out.SpanWriter, out.MetricWriter = store.spans, pastWriter{store.metrics.Past()}
 	}
 	return out, nil
 }

@@ -94,9 +94,9 @@ func (s *Server) commands() *http.Server {
 			_ = json.NewEncoder(w).Encode(rejected)
 		})
 	}
-	for path, e := range map[string]*engine{inletLogs: t.logs, inletSpans: t.spans} {
+	for path, e := range map[string]*engines{inletLogs: t.logs, inletSpans: t.spans} {
 		take(path, func(ctx context.Context, tenant telemetry.TenantID, payload []byte) (map[string]int64, error) {
-			return nil, e.spool.Append(ctx, spool.Record{Tenant: tenant, Payload: payload})
+			return nil, e.of(tenant).spool.Append(ctx, spool.Record{Tenant: tenant, Payload: payload})
 		})
 	}
 	past := pastWriter{t.metrics.Past()}
@@ -127,11 +127,11 @@ func serveInlet(ctx context.Context, server *http.Server, l net.Listener) error 
 // flush makes what was written before it visible to queries, of logs alone or
 // of all signals.
 func (t *telemetryStore) flush(ctx context.Context, logsOnly bool) error {
-	engines := []*engine{t.logs, t.spans}
-	if logsOnly {
-		engines = engines[:1]
+	list := t.logs.all()
+	if !logsOnly {
+		list = append(list, t.spans.all()...)
 	}
-	for _, e := range engines {
+	for _, e := range list {
 		if err := e.spool.Drain(ctx); err != nil {
 			return err
 		}

@@ -61,12 +61,14 @@ type readiness struct {
 	Spans  string `json:"spans"`
 	// Ingest says why new telemetry is refused: a full spool or disk.
 	Ingest string `json:"ingest"`
+	// Teams are the engines of teams that have their own: "logs of shop".
+	Teams map[string]string `json:"teams,omitempty"`
 }
 
 // readyz says whether everything works. While the engine restarts, sign-in
 // and tokens go on working, but the server is not ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	ready, status := readiness{"ok", "ok", "ok", "ok", "ok"}, http.StatusOK
+	ready, status := readiness{Store: "ok", Access: "ok", Logs: "ok", Spans: "ok", Ingest: "ok"}, http.StatusOK
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	if _, err := s.db.HasOwner(ctx); err != nil {
@@ -76,16 +78,29 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := s.gate.Current(); err != nil {
 		ready.Access, status = err.Error(), http.StatusServiceUnavailable
 	}
-	for _, part := range []struct {
-		*engine
-		status *string
-	}{{s.telemetry.logs, &ready.Logs}, {s.telemetry.spans, &ready.Spans}} {
-		engine, spool := part.ready()
-		if engine != "" {
-			*part.status, status = engine, http.StatusServiceUnavailable
-		}
+	// One that does not serve says why, here and to whoever balances load.
+	of := func(e *engine) string {
+		engine, spool := e.ready()
 		if spool != "" {
 			ready.Ingest, status = spool, http.StatusServiceUnavailable
+		}
+		if engine == "" {
+			return "ok"
+		}
+		if e.remote == nil {
+			// An engine on another machine is every replica's: taking them all
+			// away would end sign-in too.
+			status = http.StatusServiceUnavailable
+		}
+		return engine
+	}
+	ready.Logs, ready.Spans = of(s.telemetry.logs.usual), of(s.telemetry.spans.usual)
+	for _, signal := range []*engines{s.telemetry.logs, s.telemetry.spans} {
+		for tenant, e := range signal.teams {
+			if ready.Teams == nil {
+				ready.Teams = make(map[string]string)
+			}
+			ready.Teams[signal.signal+"s of "+signal.slugs[tenant]] = of(e)
 		}
 	}
 	if err := web.WriteJSON(w, status, ready); err != nil {

@@ -267,7 +267,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	set, err := tools.NewSet(tools.Config{
-		Logs: s.telemetry.logs.client, Spans: s.telemetry.spans.client, Metrics: s.telemetry.metrics,
+		Logs: s.telemetry.logs, Spans: s.telemetry.spans, Metrics: s.telemetry.metrics,
 		CheckLogs: victoria.Guard, CheckMetrics: prom.Check, CursorKey: s.authority.Master.Derive("tool cursor"), Now: s.Now,
 		ConsoleURL: s.public.String(),
 	})
@@ -276,7 +276,7 @@ func (s *Server) mount() error {
 	}
 	con, err := console.New(console.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs.client, Explore: set,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs, Explore: set,
 	})
 	if err != nil {
 		return err
@@ -295,7 +295,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.telemetry.logWriter(), Spans: s.telemetry.spanWriter(), Metrics: s.telemetry.metrics, Remote: remoteWriter{s.telemetry.metrics}, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logs, Spans: s.telemetry.spans, Metrics: s.telemetry.metrics, Remote: remoteWriter{s.telemetry.metrics}, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
 		Retention: s.Settings.Telemetry.Retention, SpanRetention: s.Settings.Traces, Registerer: s.registry,
 	})
 	if err != nil {
@@ -340,7 +340,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopServing()
 	var background errgroup.Group
 	background.Go(func() error { s.gate.Run(serving); return nil })
-	background.Go(func() error { s.self.Run(serving, s.telemetry.logWriter()); return nil })
+	background.Go(func() error { s.self.Run(serving, s.telemetry.logs); return nil })
 	background.Go(func() error { s.sweep(serving); return nil })
 	background.Go(func() error { s.desk.RunLetters(serving); return nil })
 	background.Go(func() error { s.followSelfTeam(serving); return nil })

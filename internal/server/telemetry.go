@@ -17,7 +17,7 @@ import (
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
 	"github.com/orielhq/oriel/internal/telemetry/prom"
-	"github.com/orielhq/oriel/internal/telemetry/spool"
+	"github.com/orielhq/oriel/internal/telemetry/remote"
 )
 
 // Names inside the data directory.
@@ -47,6 +47,8 @@ type telemetryConfig struct {
 	// keep deletes nothing by age: for commands, which may not have been
 	// given the server's settings.
 	keep bool
+	// teams are the tenants of teams, for those with engines of their own.
+	teams func(context.Context) (map[string]telemetry.TenantID, error)
 	// logsOnly opens the log engine alone.
 	logsOnly bool
 	// now is the metrics' clock; nil is time.Now.
@@ -68,8 +70,8 @@ func (c telemetryConfig) retentions() (logs, spans, metrics time.Duration) {
 // at a time, a server or, where none runs, an import.
 type telemetryStore struct {
 	watermark *disk.Watermark
-	logs      *engine
-	spans     *engine
+	logs      *engines
+	spans     *engines
 	metrics   *prom.Store
 }
 
@@ -105,14 +107,18 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 	common := engineConfig{
 		store: c.store, options: c.options, command: c.command, watermark: t.watermark, log: c.log, registerer: c.registerer,
 	}
+	file, tenants, err := c.engines(ctx)
+	if err != nil {
+		return t, err
+	}
 	logs := common
 	logs.signal, logs.dir, logs.spool, logs.memory, logs.retention = "log", logsDir, logSpoolDir, logMemory, logRetention
-	if t.logs, err = startEngine(ctx, logs); err != nil || c.logsOnly {
+	if t.logs, err = startEngines(ctx, logs, file, tenants, file.Logs, func(s remote.Signals) *remote.Endpoint { return s.Logs }); err != nil || c.logsOnly {
 		return t, err
 	}
 	spans := common
 	spans.signal, spans.dir, spans.spool, spans.memory, spans.retention = "span", spansDir, spanSpoolDir, spanMemory, spanRetention
-	if t.spans, err = startEngine(ctx, spans); err != nil {
+	if t.spans, err = startEngines(ctx, spans, file, tenants, file.Traces, func(s remote.Signals) *remote.Endpoint { return s.Traces }); err != nil {
 		return t, err
 	}
 	// After the engines: their spools' locks guard this folder too.
@@ -122,10 +128,38 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 	return t, err
 }
 
+// engines reads which engines are on other machines.
+func (c telemetryConfig) engines(ctx context.Context) (f remote.File, tenants map[string]telemetry.TenantID, err error) {
+	if c.options.Engines == "" {
+		return f, nil, nil
+	}
+	if f, err = remote.Read(c.options.Engines); err != nil || len(f.Teams) == 0 {
+		return f, nil, err
+	}
+	if c.teams == nil {
+		return f, nil, errors.New("teams have engines of their own: start the server, and run this again beside it")
+	}
+	tenants, err = c.teams(ctx)
+	return f, tenants, err
+}
+
+// tenants returns every team's tenant by its slug.
+func (s *Server) tenants(ctx context.Context) (map[string]telemetry.TenantID, error) {
+	teams, err := s.directory.Teams(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the teams: %w", err)
+	}
+	tenants := make(map[string]telemetry.TenantID)
+	for _, t := range teams {
+		tenants[t.Slug] = t.Tenant
+	}
+	return tenants, nil
+}
+
 // openTelemetry opens the server's telemetry store and the inlet to it.
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = openTelemetry(ctx, telemetryConfig{
-		store: &s.Settings.Store, options: &s.Settings.Telemetry, retention: s.Settings.Retention, command: s.Engine, log: s.log, registerer: s.registry, now: s.Now,
+		store: &s.Settings.Store, options: &s.Settings.Telemetry, retention: s.Settings.Retention, command: s.Engine, log: s.log, registerer: s.registry, now: s.Now, teams: s.tenants,
 	})
 	if err != nil {
 		return err
@@ -137,26 +171,14 @@ func (s *Server) openTelemetry(ctx context.Context) (err error) {
 // close stops everything, as far as it was started.
 func (t *telemetryStore) close(ctx context.Context) error {
 	var g errgroup.Group
-	for _, e := range []*engine{t.logs, t.spans} {
-		if e != nil {
-			g.Go(func() error { return e.stop(ctx) })
-		}
+	for _, e := range append(t.logs.all(), t.spans.all()...) {
+		g.Go(func() error { return e.stop(ctx) })
 	}
 	err := g.Wait()
 	if t.metrics != nil {
 		err = errors.Join(err, t.metrics.Close())
 	}
 	return err
-}
-
-// logWriter returns what takes log records: when it returns, they are safe.
-func (t *telemetryStore) logWriter() telemetry.Writer {
-	return spool.LogWriter{Spool: t.logs.spool, Encode: t.logs.client.EncodeLogs}
-}
-
-// spanWriter is the same for spans.
-func (t *telemetryStore) spanWriter() telemetry.SpanWriter {
-	return spool.SpanWriter{Spool: t.spans.spool, Encode: t.spans.client.EncodeSpans}
 }
 
 // remoteWriter takes Prometheus remote write into the metrics.

@@ -58,10 +58,8 @@ func Usage(ctx context.Context, c UsageConfig, teams []org.Team) ([]SignalUsage,
 	}
 	start, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
-	for _, e := range []*engine{store.logs, store.spans} {
-		if err := e.supervisor.WaitReady(start); err != nil {
-			return nil, errors.Join(fmt.Errorf("start the %s engine: %w", e.signal, err), end())
-		}
+	if err := store.waitReady(start); err != nil {
+		return nil, errors.Join(err, end())
 	}
 	all, err := store.usage(ctx, teams)
 	return all, errors.Join(err, end())
@@ -75,10 +73,10 @@ func (t *telemetryStore) usage(ctx context.Context, teams []org.Team) ([]SignalU
 	all := make([]SignalUsage, 0, 3*len(teams))
 	for _, team := range teams {
 		for _, e := range []struct {
-			*engine
+			*engines
 			signal string
 		}{{t.logs, "logs"}, {t.spans, "spans"}} {
-			rows, bytes, err := e.client.Usage(ctx, team.Tenant)
+			rows, bytes, err := e.of(team.Tenant).client.Usage(ctx, team.Tenant)
 			if err != nil {
 				return nil, fmt.Errorf("usage of team %s: %w", team.Slug, err)
 			}

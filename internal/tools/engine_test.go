@@ -18,6 +18,7 @@ import (
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
+	"github.com/orielhq/oriel/internal/telemetry/victoria/victoriatest"
 )
 
 // The test binary is also the engine's process.
@@ -43,7 +44,9 @@ type testEngine struct {
 	dir    string
 	sup    *victoria.Supervisor
 	socket string
-	err    error
+	// cluster is used instead where ORIEL_TEST_LOG_ENGINE is cluster.
+	cluster *victoriatest.Cluster
+	err     error
 
 	mu     sync.Mutex // guards tenant
 	tenant telemetry.TenantID
@@ -52,6 +55,9 @@ type testEngine struct {
 var sharedEngine testEngine
 
 func (e *testEngine) stop() {
+	if e.cluster != nil {
+		e.cluster.Stop()
+	}
 	if e.sup != nil {
 		_ = e.sup.Stop(context.Background())
 	}
@@ -61,6 +67,10 @@ func (e *testEngine) stop() {
 }
 
 func (e *testEngine) start() {
+	if os.Getenv("ORIEL_TEST_LOG_ENGINE") == "cluster" {
+		e.cluster, e.err = victoriatest.Start()
+		return
+	}
 	if e.dir, e.err = os.MkdirTemp("", "engine"); e.err != nil {
 		return
 	}
@@ -132,7 +142,11 @@ func newEngineBench(tb testing.TB) *engineBench {
 	e.bench = newBench(tb, func(c *Config) {
 		var err error
 		now = c.Now
-		e.client, err = victoria.NewClient(victoria.ClientConfig{Socket: sharedEngine.socket, Retention: victoria.DefaultRetention, Now: now})
+		where := victoria.ClientConfig{Socket: sharedEngine.socket, Retention: victoria.DefaultRetention, Now: now}
+		if c := sharedEngine.cluster; c != nil {
+			where.Socket, where.URL, where.WriteURL = "", c.Select.URL, c.Insert.URL
+		}
+		e.client, err = victoria.NewClient(where)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -144,18 +158,28 @@ func newEngineBench(tb testing.TB) *engineBench {
 	return e
 }
 
+// flush makes searchable what was written.
+func (e *engineBench) flush() {
+	e.TB.Helper()
+	if c := sharedEngine.cluster; c != nil {
+		e.Must(c.Flush(e.TB.Context()))
+		return
+	}
+	e.Must(e.client.Flush(e.TB.Context()))
+}
+
 // write stores records of a team and makes them searchable.
 func (e *engineBench) write(team org.Team, records ...telemetry.LogRecord) {
 	e.TB.Helper()
 	e.Must(e.client.WriteLogs(e.TB.Context(), team.Tenant+e.by, records))
-	e.Must(e.client.Flush(e.TB.Context()))
+	e.flush()
 }
 
 // writeSpans does the same for spans.
 func (e *engineBench) writeSpans(team org.Team, records ...telemetry.SpanRecord) {
 	e.TB.Helper()
 	e.Must(e.client.WriteSpans(e.TB.Context(), team.Tenant+e.by+spanTenants, records))
-	e.Must(e.client.Flush(e.TB.Context()))
+	e.flush()
 }
 
 // scoped gives Ada a role with a data scope and returns her as a caller.

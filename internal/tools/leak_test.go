@@ -149,7 +149,7 @@ func leakBench(t *testing.T) (*engineBench, []*owner) {
 			}
 		}
 	}
-	e.Must(e.client.Flush(t.Context()))
+	e.flush()
 	return e, owners
 }
 

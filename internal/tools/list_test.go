@@ -115,7 +115,7 @@ func TestFieldsOfManyRecords(t *testing.T) {
 			batch = batch[:0]
 		}
 	}
-	e.Must(e.client.Flush(t.Context()))
+	e.flush()
 	text := e.call(c, "list_fields", `{}`).Text
 	for _, want := range []string{fmt.Sprintf("matched %d", n), "\nonly.errors\t", "\nonly.tiny\t", "\tnumber\t1\t0 (100%)", "are estimates from a part of the records, 304;"} {
 		if !strings.Contains(text, want) {

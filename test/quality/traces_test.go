@@ -19,6 +19,9 @@ import (
 // traces compares what the span engine holds with the spans that were sent.
 func (w *world) traces(t *testing.T) {
 	engine, err := victoria.Attach(filepath.Join(w.Dir, "telemetry", "spans"), 0)
+	if c := w.spanCluster; c != nil {
+		engine, err = victoria.NewClient(victoria.ClientConfig{URL: c.Select.URL})
+	}
 	w.Must(err)
 	defer engine.Close()
 	var tenant telemetry.TenantID

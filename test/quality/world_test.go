@@ -12,6 +12,8 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/orielhq/oriel/internal/audit"
 	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/telemetry/victoria/victoriatest"
 	"github.com/orielhq/oriel/internal/testkit"
 	"github.com/orielhq/oriel/test/incident/shop"
 )
@@ -41,6 +44,8 @@ type world struct {
 	minutes []*shop.Minute
 	// viewer sees all of the first team; production, payments see a part.
 	viewer, production, payments *testkit.Client
+	// spanCluster has the spans, nil where the server's own engine does.
+	spanCluster *victoriatest.Cluster
 	// other sees all of the second team.
 	other *testkit.Client
 }
@@ -48,7 +53,13 @@ type world struct {
 // newWorld starts a server and sends it a set.
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{Server: testkit.Start(t, func(c *config.Server) { c.SelfTeam = "-" })}
+	w := &world{}
+	w.Server = testkit.Start(t, func(c *config.Server) {
+		c.SelfTeam = "-"
+		if os.Getenv("ORIEL_TEST_LOG_ENGINE") == "cluster" {
+			c.Telemetry.Engines = w.clusters(t)
+		}
+	})
 	// The server's clock may be ahead of that of the metrics by up to an hour.
 	w.set = shop.New(shop.Config{Seed: seed, End: time.Now(), Requests: 36, Chatter: 24})
 	keys := make(map[string]string)
@@ -96,6 +107,23 @@ func newWorld(t *testing.T, seed uint64) *world {
 		return err == nil && strings.Contains(text, fmt.Sprintf("matched %d\n", wantSpans))
 	})
 	return w
+}
+
+// clusters starts a cluster for logs and one for traces, and returns the file
+// that names them.
+func (w *world) clusters(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, signal := range []string{"logs", "traces"} {
+		c := victoriatest.StartCluster(t)
+		w.spanCluster = c // the last
+		fmt.Fprintf(&text, "%s:\n  url: %s\n  write_url: %s\n", signal, c.Select.URL, c.Insert.URL)
+	}
+	path := filepath.Join(t.TempDir(), "engines.yaml")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // person adds somebody with a role of its own and connects a client.

@@ -23,6 +23,9 @@ type ClientConfig struct {
 	// URL is the base address of an engine or a gateway elsewhere, without
 	// the paths of its API, e.g. https://logs.internal:9428.
 	URL string
+	// WriteURL is the base address that rows go to where that is another one,
+	// as in a cluster.
+	WriteURL string
 	// HTTP does the requests to URL; nil is a client of its own.
 	HTTP *http.Client
 	// Retention is how long the engine keeps records: older ones are reported
@@ -36,6 +39,9 @@ type ClientConfig struct {
 // engine holds one of the two. It is safe for concurrent use.
 type Client struct {
 	base      string
+	writeBase string
+	// remote engines are others' to flush, and answer in the name of many.
+	remote    bool
 	http      *http.Client
 	retention time.Duration
 	now       func() time.Time
@@ -77,10 +83,19 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, errors.New("the log engine's URL must be http:// or https:// and a host")
 		}
-		c.base = strings.TrimSuffix(u.String(), "/")
+		c.base, c.remote = strings.TrimSuffix(u.String(), "/"), true
+		if cfg.WriteURL != "" {
+			if u, err := url.Parse(cfg.WriteURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				return nil, errors.New("the log engine's URL for writing must be http:// or https:// and a host")
+			}
+			c.writeBase = strings.TrimSuffix(cfg.WriteURL, "/")
+		}
 		if c.http == nil {
 			c.http = &http.Client{}
 		}
+	}
+	if c.writeBase == "" {
+		c.writeBase = c.base
 	}
 	return c, nil
 }
@@ -101,16 +116,25 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Ready returns nil when the engine answers, else an error that wraps
 // telemetry.ErrUnavailable.
 func (c *Client) Ready(ctx context.Context) error {
-	resp, err := c.do(ctx, http.MethodGet, pathHealth, 0, "", nil)
-	if err != nil {
-		return err
+	bases := []string{c.base}
+	if c.writeBase != c.base {
+		bases = append(bases, c.writeBase)
 	}
-	return discard(resp)
+	for _, base := range bases {
+		resp, err := c.do(ctx, http.MethodGet, base+pathHealth, 0, "", nil)
+		if err != nil {
+			return err
+		}
+		if err := discard(resp); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Instance returns which run of the engine answers, see Deliver.
 func (c *Client) Instance(ctx context.Context) (string, error) {
-	resp, err := c.do(ctx, http.MethodGet, pathHealth, 0, "", nil)
+	resp, err := c.do(ctx, http.MethodGet, c.writeBase+pathHealth, 0, "", nil)
 	if err != nil {
 		return "", err
 	}
@@ -118,9 +142,13 @@ func (c *Client) Instance(ctx context.Context) (string, error) {
 }
 
 // Flush makes every row written before it searchable, which else takes about
-// a second. It does not make rows durable.
+// a second. It does not make rows durable. An engine that is not ours is left
+// to flush by itself.
 func (c *Client) Flush(ctx context.Context) error {
-	resp, err := c.do(ctx, http.MethodGet, pathFlush, 0, "", nil)
+	if c.remote {
+		return nil
+	}
+	resp, err := c.do(ctx, http.MethodGet, c.base+pathFlush, 0, "", nil)
 	if err != nil {
 		return err
 	}
@@ -142,8 +170,8 @@ func discard(resp *http.Response) error {
 
 // do sends one request for the tenant. Errors are the context's, or wrap
 // telemetry.ErrUnavailable; every status is returned to the caller.
-func (c *Client) do(ctx context.Context, method, path string, tenant telemetry.TenantID, contentType string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+func (c *Client) do(ctx context.Context, method, address string, tenant telemetry.TenantID, contentType string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask the log engine: %w", err)
 	}

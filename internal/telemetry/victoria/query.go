@@ -310,7 +310,7 @@ func (c *Client) count(ctx context.Context, r request) (int64, error) {
 // run asks the engine and reads rows until the request's bytes are used up,
 // which cut reports.
 func (c *Client) run(ctx context.Context, r request) (rows []telemetry.LogRow, cut bool, err error) {
-	resp, err := c.do(ctx, http.MethodPost, pathQuery, r.tenant, "application/x-www-form-urlencoded", []byte(r.form().Encode()))
+	resp, err := c.do(ctx, http.MethodPost, c.base+pathQuery, r.tenant, "application/x-www-form-urlencoded", []byte(r.form().Encode()))
 	if err != nil {
 		return nil, false, err
 	}

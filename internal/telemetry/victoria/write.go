@@ -92,7 +92,7 @@ func (c *Client) EncodeLogs(tenant telemetry.TenantID, batch []telemetry.LogReco
 // where the engine can never take it, the context's, or
 // telemetry.ErrUnavailable.
 func (c *Client) Deliver(ctx context.Context, tenant telemetry.TenantID, payload []byte) (instance string, err error) {
-	resp, err := c.do(ctx, http.MethodPost, pathInsert+"?version="+insertVersion, tenant, "application/octet-stream", payload)
+	resp, err := c.do(ctx, http.MethodPost, c.writeBase+pathInsert+"?version="+insertVersion, tenant, "application/octet-stream", payload)
 	if err != nil {
 		return "", fmt.Errorf("write rows: %w", err)
 	}
