@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os/exec"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/org"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
-	"github.com/orielhq/oriel/internal/telemetry/remote"
 	"github.com/orielhq/oriel/internal/telemetry/spool"
 	"github.com/orielhq/oriel/internal/telemetry/victoria"
 )
@@ -97,7 +95,7 @@ func startEngine(ctx context.Context, c engineConfig) (*engine, error) {
 	// Before the engine: whoever has the spool open also has the engine.
 	e.spool, err = openSpool(ctx, spool.Config{
 		Name: c.signal, Dir: c.store.Path(c.spool), Sink: e.client, MaxBytes: limit, Settle: victoria.WrittenAfter,
-		Check: c.watermark.Check, Logger: c.log, Registerer: c.registerer,
+		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf("embedded"),
 	})
 	if err != nil {
 		return nil, err
@@ -114,17 +112,13 @@ func startEngine(ctx context.Context, c engineConfig) (*engine, error) {
 	return e, nil
 }
 
-// remoteRegisterer tells the metrics of an engine's spool from those of
-// another's of the same signal.
-func (c engineConfig) remoteRegisterer(endpoint remote.Endpoint) prometheus.Registerer {
+// registererOf tells the metrics of an engine's spool from those of another's
+// of the same signal.
+func (c engineConfig) registererOf(engine string) prometheus.Registerer {
 	if c.registerer == nil {
 		return nil
 	}
-	address, err := url.Parse(endpoint.WriteURL)
-	if err != nil {
-		return nil
-	}
-	return prometheus.WrapRegistererWith(prometheus.Labels{"engine": address.Host + address.Path}, c.registerer)
+	return prometheus.WrapRegistererWith(prometheus.Labels{"engine": engine}, c.registerer)
 }
 
 func (c engineConfig) settings() (EngineSettings, error) {

@@ -115,7 +115,7 @@ func startEngines(ctx context.Context, c engineConfig, f remote.File, tenants ma
 		}
 		tenant, ok := tenants[slug]
 		if !ok {
-			return e, fmt.Errorf("the engines' file names the team %q, which there is not; create it first (oriel team create), or take it out of the file", slug)
+			return e, fmt.Errorf("the engines' file names the team %q, which there is not; create it first (oriel team add), or take it out of the file", slug)
 		}
 		one := byEndpoint[*endpoint]
 		if one == nil {
@@ -199,7 +199,7 @@ func startRemote(ctx context.Context, c engineConfig, endpoint remote.Endpoint) 
 	sum := sha256.Sum256([]byte(endpoint.WriteURL))
 	e.spool, err = openSpool(ctx, spool.Config{
 		Name: c.signal, Dir: c.store.Path(c.spool + "-" + hex.EncodeToString(sum[:6])), Sink: provenSink{e}, MaxBytes: limit, Settle: victoria.WrittenAfter,
-		Check: c.watermark.Check, Logger: c.log, Registerer: c.remoteRegisterer(endpoint),
+		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf(address.Host + address.Path),
 	})
 	if err != nil {
 		return nil, err

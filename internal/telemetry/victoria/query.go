@@ -143,6 +143,8 @@ func callerError(caller context.Context, err error) error {
 		return nil
 	case caller.Err() != nil:
 		return caller.Err()
+	case errors.Is(err, telemetry.ErrUnavailable):
+		return err // it did not even begin to answer
 	case errors.Is(err, context.DeadlineExceeded):
 		return telemetry.ErrTooExpensive
 	}
