@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -205,7 +207,8 @@ func (d *doctor) reach(ctx context.Context, c config.Server) {
 			d.note("clock", OK, "", "agrees with the server's")
 		}
 	}
-	ready, err := ask(ctx, public.String()+"/readyz")
+	var parts readiness
+	ready, err := askFor(ctx, public.String()+"/readyz", &parts)
 	switch {
 	case err != nil || res.StatusCode != http.StatusOK:
 		d.note("server", Failed, "look into its log", "answers at %s, but is not well", public)
@@ -214,9 +217,22 @@ func (d *doctor) reach(ctx context.Context, c config.Server) {
 	default:
 		d.note("server", OK, "", "runs and is ready")
 	}
+	for part, is := range parts.all() {
+		if is != "ok" && is != "" {
+			d.note(part, Failed, "", "%s", is)
+		}
+	}
 }
 
 func ask(ctx context.Context, target string) (*http.Response, error) {
+	return askFor(ctx, target, nil)
+}
+
+// maxReadyBytes of an answer are read.
+const maxReadyBytes = 1 << 20
+
+// askFor reads an answer in JSON.
+func askFor(ctx context.Context, target string, into any) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
@@ -227,5 +243,8 @@ func ask(ctx context.Context, target string) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return res, res.Body.Close()
+	if into != nil {
+		err = json.NewDecoder(io.LimitReader(res.Body, maxReadyBytes)).Decode(into)
+	}
+	return res, errors.Join(err, res.Body.Close())
 }

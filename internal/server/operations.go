@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,6 +65,22 @@ type readiness struct {
 	Ingest string `json:"ingest"`
 	// Teams are the engines of teams that have their own: "logs of shop".
 	Teams map[string]string `json:"teams,omitempty"`
+}
+
+// all yields every part and what is said of it, in the same order each time.
+func (r readiness) all() iter.Seq2[string, string] {
+	return func(yield func(part, is string) bool) {
+		for _, p := range [][2]string{{"store", r.Store}, {"access", r.Access}, {"logs", r.Logs}, {"spans", r.Spans}, {"ingest", r.Ingest}} {
+			if !yield(p[0], p[1]) {
+				return
+			}
+		}
+		for _, team := range slices.Sorted(maps.Keys(r.Teams)) {
+			if !yield(team, r.Teams[team]) {
+				return
+			}
+		}
+	}
 }
 
 // readyz says whether everything works. While the engine restarts, sign-in
