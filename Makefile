@@ -15,11 +15,10 @@ TELEMETRY ?=
 BINARY       := bin/oriel
 NODE_MODULES := test/node/node_modules/.package-lock.json
 BENCH_MODULES := test/bench/node_modules/.package-lock.json
-# What touches the store runs a second time on PostgreSQL; the store's own tests
-# do so by themselves.
-ON_POSTGRES := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash
-# The tools' answers and the leak test once more, over VictoriaLogs clusters.
-ON_CLUSTER := ./internal/tools ./test/quality
+# What touches the store runs a second time on PostgreSQL, and what asks for
+# logs and spans over VictoriaLogs clusters, where most of the time is waiting;
+# the store's own tests and those of engines do so by themselves.
+DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash ./internal/tools ./test/quality
 # vet, staticcheck and the binary use the same build without cgo; only the race
 # detector needs it. Mixing them compiles every dependency once more.
 PURE := CGO_ENABLED=0
@@ -31,8 +30,7 @@ help: ## Print this list.
 .PHONY: test
 test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test -race -timeout 9m ./...
-	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres $(GO) test -timeout 9m $(ON_POSTGRES)
-	ORIEL_TEST_LOG_ENGINE=cluster $(GO) test -timeout 9m $(ON_CLUSTER)
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres ORIEL_TEST_LOG_ENGINE=cluster $(GO) test -p 3 -timeout 9m $(DISTRIBUTED)
 
 .PHONY: quick
 quick: go postgresql ## Run what needs nothing but Go and PostgreSQL, without the race detector.
