@@ -43,6 +43,8 @@ type Config struct {
 	Logs   telemetry.Logs
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Engines says how those are that telemetry is kept in; nil shows none.
+	Engines func() []web.Engine
 	// Explore reads telemetry for members; nil shows none.
 	Explore *tools.Set
 	// Providers are the identity providers; nil has no page about them.

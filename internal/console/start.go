@@ -40,6 +40,9 @@ func (c *Console) startPage(r *http.Request, s login.Session) (web.StartPage, er
 			Slug: m.Team.Slug, Name: m.Team.Name, Roles: standing.RoleNames(), Admin: standing.May(org.TeamAdmin),
 		})
 	}
+	if s.Person.Owner && c.Engines != nil {
+		page.Engines = c.Engines()
+	}
 	if len(page.Teams) == 0 && !s.Person.Owner {
 		if page.AskWhom, err = Helpers(ctx, c.Directory, s.Person.ID); err != nil {
 			return page, err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -83,6 +84,31 @@ func (r readiness) all() iter.Seq2[string, string] {
 	}
 }
 
+// teamEngines are the engines of teams that have their own.
+func (t *telemetryStore) teamEngines() map[string]*engine {
+	list := make(map[string]*engine)
+	for _, signal := range []*engines{t.logs, t.spans} {
+		for tenant, e := range signal.teams {
+			list[signal.signal+"s of "+signal.slugs[tenant]] = e
+		}
+	}
+	return list
+}
+
+// engineLines says of every engine how it is, for owners.
+func (s *Server) engineLines() []web.Engine {
+	line := func(name string, e *engine) web.Engine {
+		trouble, spool := e.ready()
+		return web.Engine{Name: strings.ToUpper(name[:1]) + name[1:], Trouble: cmp.Or(trouble, spool)}
+	}
+	lines := []web.Engine{line("logs", s.telemetry.logs.usual), line("spans", s.telemetry.spans.usual)}
+	own := s.telemetry.teamEngines()
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		lines = append(lines, line(name, own[name]))
+	}
+	return lines
+}
+
 // readyz says whether everything works. While the engine restarts, sign-in
 // and tokens go on working, but the server is not ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
@@ -113,13 +139,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return engine
 	}
 	ready.Logs, ready.Spans = of(s.telemetry.logs.usual), of(s.telemetry.spans.usual)
-	for _, signal := range []*engines{s.telemetry.logs, s.telemetry.spans} {
-		for tenant, e := range signal.teams {
-			if ready.Teams == nil {
-				ready.Teams = make(map[string]string)
-			}
-			ready.Teams[signal.signal+"s of "+signal.slugs[tenant]] = of(e)
+	for name, e := range s.telemetry.teamEngines() {
+		if ready.Teams == nil {
+			ready.Teams = make(map[string]string)
 		}
+		ready.Teams[name] = of(e)
 	}
 	if err := web.WriteJSON(w, status, ready); err != nil {
 		s.log.DebugContext(r.Context(), "write readiness", "err", err)

@@ -276,7 +276,7 @@ func (s *Server) mount() error {
 	}
 	con, err := console.New(console.Config{
 		Site: site, Desk: s.desk, Directory: s.directory, Authority: s.authority, Audit: s.db, Providers: providers, Now: s.Now, Logger: s.log,
-		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs, Explore: set,
+		MCPURL: resources.Bare().URL(), LogsURL: s.public.String() + otlpLogsPath, Logs: s.telemetry.logs, Engines: s.engineLines, Explore: set,
 	})
 	if err != nil {
 		return err

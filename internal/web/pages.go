@@ -227,6 +227,9 @@ type StartPage struct {
 	MCPURL string
 	// LogsURL is where collectors send logs (OTLP over HTTP), "" hides it.
 	LogsURL string
+	// Engines are shown to owners: those of all teams, and those of teams that
+	// have their own.
+	Engines []Engine
 	// AskWhom are the people who can help somebody without a team.
 	AskWhom []string
 	// TeamName and TeamError are what was typed into the form for a new team
@@ -234,6 +237,13 @@ type StartPage struct {
 	TeamName, TeamError string
 	// Notice is shown at the top, "" for none.
 	Notice string
+}
+
+// An Engine is where telemetry is kept.
+type Engine struct {
+	Name string
+	// Trouble says why it does not serve, "" where it does.
+	Trouble string
 }
 
 // StartTeam is one of the person's teams.

@@ -127,6 +127,7 @@ var pages = withExplore(withOrganization(map[string]Page{
 		Account: ada, Owner: true, MCPURL: mcpURL, LogsURL: "http://127.0.0.1:8080/v1/logs", Notice: "The team Web Shop is created.",
 		Teams:    []StartTeam{{Slug: "web-shop", Name: "Web Shop", Roles: []string{"admin"}, Admin: true}},
 		TeamName: "Web shop", TeamError: "A team with this slug exists already.",
+		Engines: []Engine{{Name: "Logs"}, {Name: "Spans", Trouble: "the span engine at traces.internal:9471 does not answer"}, {Name: "Logs of shop"}},
 	},
 	"start_first_team": StartPage{Account: ada, Owner: true, MCPURL: mcpURL},
 	"start_no_team":    StartPage{Account: ada, MCPURL: mcpURL, AskWhom: []string{"Grace Hopper (grace@example.com)"}},
