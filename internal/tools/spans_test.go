@@ -247,6 +247,40 @@ func TestSpanAnswers(t *testing.T) {
 	}
 }
 
+// Failed spans and exceptions are counted apart, by type and message without
+// numbers, also for who may not read logs; and not for who may not read spans.
+func TestExceptionsOfSpans(t *testing.T) {
+	e := newEngineBench(t)
+	var list []telemetry.SpanRecord
+	for i := range 8 {
+		end := e.Now().Add(-time.Duration(68-9*i) * time.Minute)
+		s := telemetry.SpanRecord{
+			TraceID: fmt.Sprintf("%032x", i+1), SpanID: fmt.Sprintf("%016x", i+1), Name: "charge", Kind: telemetry.KindServer, Start: end.Add(-time.Second), End: end,
+			Resource: kv("service.name", "payments"),
+		}
+		exception := telemetry.SpanEvent{Time: end, Name: "exception", Attributes: kv("exception.type", "Timeout", "exception.message", fmt.Sprintf("no answer to call %d in 650 ms", i))}
+		switch {
+		case i < 5: // the first is before the window
+			s.Status, s.Events = telemetry.StatusError, []telemetry.SpanEvent{{Time: end, Name: "retry"}, exception}
+		case i < 7: // was handled
+			s.Events = []telemetry.SpanEvent{exception}
+		case i == 7: // says nothing of itself but that
+			s.Status, s.StatusMessage, s.Attributes = telemetry.StatusError, "card refused", kv("error.type", "402")
+		}
+		list = append(list, s)
+	}
+	e.writeSpans(e.Shop, list...)
+	e.golden(t, "exceptions", e.call(e.caller("traces:read"), "list_errors", `{}`))
+	e.golden(t, "exceptions_query", e.call(e.caller("traces:read"), "list_errors", `{"query":"\"span_attr:error.type\":=402"}`))
+	e.golden(t, "exceptions_none", e.call(e.caller("traces:read"), "list_errors", `{"service":"paymentz"}`))
+	if res := e.call(e.caller("traces:read"), "list_errors", `{"query":"* | stats count()"}`); !res.IsError || !strings.Contains(res.Text, "without pipes") {
+		t.Errorf("a query that computes: %s", res.Text)
+	}
+	if res := e.call(e.caller("logs:read"), "list_errors", `{}`); strings.Contains(res.Text, "Timeout") || strings.Contains(res.Text, "402") {
+		t.Errorf("without the permission for traces:\n%s", res.Text)
+	}
+}
+
 func TestBadSpanArguments(t *testing.T) {
 	b := newBench(t)
 	who := b.caller("traces:read")
