@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/mail":       {},
 	"internal/certs":      {},
 	"internal/chart":      {},
+	"internal/spantree":   {"internal/telemetry"},
 	"internal/oauth/spec": {},
 	"internal/quiet":      {},
 	"internal/telemetry":  {},
@@ -35,7 +36,7 @@ var mayImport = map[string][]string{
 	"internal/org":    {"internal/audit", "internal/telemetry"},
 	"internal/grant":  {"internal/audit", "internal/oauth/spec", "internal/org"},
 	"internal/access": {"internal/grant", "internal/oauth/spec", "internal/org", "internal/telemetry"},
-	"internal/tools":  {"internal/access", "internal/chart", "internal/org", "internal/telemetry", "internal/oauth/spec", "internal/grant", "internal/tools/patterns"},
+	"internal/tools":  {"internal/access", "internal/chart", "internal/org", "internal/spantree", "internal/telemetry", "internal/oauth/spec", "internal/grant", "internal/tools/patterns"},
 
 	"internal/tools/patterns": {},
 
@@ -48,7 +49,7 @@ var mayImport = map[string][]string{
 	"internal/login/sso": {"internal/audit", "internal/login", "internal/login/sso/saml", "internal/oauth/clientdoc", "internal/org", "internal/web"},
 
 	// Doors: they never know each other.
-	"internal/console":         {"internal/access", "internal/audit", "internal/chart", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/telemetry", "internal/tools", "internal/web"},
+	"internal/console":         {"internal/access", "internal/audit", "internal/chart", "internal/grant", "internal/login", "internal/login/mfa", "internal/login/sso", "internal/org", "internal/oauth/spec", "internal/spantree", "internal/telemetry", "internal/tools", "internal/web"},
 	"internal/ingest":          {"internal/access", "internal/telemetry", "internal/web"},
 	"internal/ingest/importer": {"internal/ingest", "internal/ingest/logfile", "internal/telemetry"},
 	"internal/ingest/logfile":  {"internal/ingest", "internal/telemetry"},

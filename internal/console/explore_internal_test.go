@@ -1,12 +1,14 @@
 package console
 
 import (
-	"math"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/tools"
@@ -24,23 +26,49 @@ func spanRow(id, parent string, start, end int64) telemetry.LogRow {
 	}}
 }
 
-func TestTraceIsOrderedAsATree(t *testing.T) {
-	tr := newTrace([]telemetry.LogRow{
-		spanRow("d", "b", 40, 60), spanRow("c", "a", 70, 90), spanRow("b", "a", 10, 60), spanRow("a", "", 0, 100), spanRow("e", "b", 50, 80),
-		spanRow("b", "a", 10, 60),       // sent twice
-		spanRow("f", "gone", 95, 120),   // its parent is not to be seen
-		spanRow("x", "y", 5, 6),         // two that are each other's parents
-		spanRow("y", "x", 7, 8),         //
-		spanRow("z", "z", 9, 3),         // its own parent, ended before it began
-		spanRow("", "", 1, math.MaxInt), // without an id
-	})
-	var got []string
-	for _, s := range tr.spans {
-		got = append(got, strings.Repeat(" ", s.depth)+s.id+":"+strconv.FormatInt(s.self, 10))
+func TestTraceIsShownAsATree(t *testing.T) {
+	row := func(id, parent string, start, end int64) telemetry.LogRow {
+		return spanRow(id, parent, start*int64(time.Millisecond), end*int64(time.Millisecond))
 	}
-	want := []string{"a:30", " b:30", "  d:20", "  e:30", " c:20", ":9223372036854775806", "z:0", "f:25", "x:1", " y:1"}
-	if strings.Join(got, "|") != strings.Join(want, "|") {
-		t.Errorf("got  %q\nwant %q", got, want)
+	p := &tracePage{explorer: &explorer{}}
+	p.fill(p.tree([]telemetry.LogRow{
+		row("d", "b", 40, 60), row("c", "a", 70, 90), row("b", "a", 10, 60), row("a", "", 0, 100), row("e", "b", 50, 80),
+		row("b", "a", 10, 60),     // sent twice
+		row("f", "gone", 95, 120), // its parent is not to be seen
+		row("z", "z", 9, 3),       // its own parent, ended before it began
+	}))
+	var got []string
+	var show func(list []web.ExploreSpan, indent string)
+	show = func(list []web.ExploreSpan, indent string) {
+		for _, s := range list {
+			line := indent + strings.Repeat(" ", s.Depth) + s.ID
+			if s.Critical {
+				line += "*"
+			}
+			if s.Alike != nil {
+				line = fmt.Sprintf("%s %d, %s, %d bars", line, s.Alike.Count, s.Alike.Each, len(s.Alike.Bars))
+			} else {
+				line += ":" + s.Fields[1].Value
+			}
+			got = append(got, line)
+			if s.Alike != nil {
+				show(s.Alike.Spans, indent+"|")
+			}
+		}
+	}
+	show(p.Spans, "")
+	want := []string{"a*:30 ms", " b*:30 ms", "  d*:20 ms", "  e:30 ms", " c*:20 ms", "z:0 s", "f:25 ms"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	got, p = nil, &tracePage{explorer: &explorer{}}
+	p.fill(p.tree([]telemetry.LogRow{
+		row("a", "", 0, 100), row("1", "a", 0, 10), row("2", "a", 10, 30), row("3", "a", 30, 40), row("4", "a", 40, 100), row("5", "4", 50, 60),
+	}))
+	show(p.Spans, "")
+	want = []string{"a*:0 s", " 1* 4, 10 ms to 60 ms, 4 bars", "| 1*:10 ms", "| 2*:20 ms", "| 3*:10 ms", "| 4*:50 ms", "|  5*:10 ms"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -48,6 +76,7 @@ func TestTraceIsOrderedAsATree(t *testing.T) {
 // the picture.
 func FuzzTrace(f *testing.F) {
 	f.Add("a,,0,9;b,a,1,2;c,b,2,1")
+	f.Add("a,,0,9;b,a,1,2;c,a,2,3;d,a,3,4;e,a,4,5;f,e,4,5;,,;")
 	f.Add("a,b,0,9;b,a,1,2;a,a,2,1;,,,")
 	f.Add("a,,-9223372036854775808,9223372036854775807;b,a,9223372036854775807,-1")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -62,12 +91,20 @@ func FuzzTrace(f *testing.F) {
 			return
 		}
 		p := &tracePage{explorer: &explorer{}}
-		tr := newTrace(rows)
-		p.fill(tr)
-		if len(p.Spans) != len(ids) {
-			t.Errorf("%d spans of %d are shown", len(p.Spans), len(ids))
+		p.fill(p.tree(rows))
+		// Rows that stand for several spans show each of them below.
+		all, shown := p.Spans, 0
+		for i := 0; i < len(all); i++ {
+			if a := all[i].Alike; a != nil {
+				all = append(all, a.Spans...)
+				shown--
+			}
+			shown++
 		}
-		for _, s := range p.Spans {
+		if shown != len(ids) {
+			t.Errorf("%d spans of %d are shown", shown, len(ids))
+		}
+		for _, s := range all {
 			if s.X < 0 || s.Width < 1 || s.X+s.Width > 1000 || s.Depth > depthClasses {
 				t.Errorf("%+v is outside of the picture", s)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/orielhq/oriel/internal/chart"
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/spantree"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/tools"
 	"github.com/orielhq/oriel/internal/web"
@@ -246,6 +247,9 @@ func (c *Console) findTrace(w http.ResponseWriter, r *http.Request, m manager) e
 type tracePage struct {
 	*explorer
 	web.ExploreTracePage
+	// rows are the spans by id, colors those of services.
+	rows   map[string]telemetry.LogRow
+	colors map[string]int
 }
 
 func (c *Console) exploreTrace(w http.ResponseWriter, r *http.Request, m manager) error {
@@ -290,44 +294,100 @@ func (p *tracePage) read() error {
 	if f := p.visitorView(org.SpansRead).Filter(); f != nil {
 		p.page.Notes = append(p.page.Notes, "Spans outside of your data scope are left out, so parents may be missing.")
 	}
-	t := newTrace(res.Rows)
+	t := p.tree(res.Rows)
 	p.fill(t)
 	return p.readLogs(t)
 }
 
-// fill shows the trace.
-func (p *tracePage) fill(t *trace) {
-	length := t.end - t.start
-	colors := make(map[string]int)
-	failed := 0
-	for _, s := range t.spans {
-		if _, ok := colors[s.service]; !ok {
-			colors[s.service] = len(colors) % serviceColors
-			p.Legend = append(p.Legend, web.ExploreService{Name: cmp.Or(s.service, "(no service)"), Color: colors[s.service]})
+// tree makes a tree of the rows, and keeps them.
+func (p *tracePage) tree(rows []telemetry.LogRow) *spantree.Tree {
+	p.rows = make(map[string]telemetry.LogRow)
+	var spans []*spantree.Span
+	for _, r := range rows {
+		s := spantree.Of(r)
+		if _, ok := p.rows[s.ID]; !ok {
+			p.rows[s.ID] = r
 		}
-		if s.failed {
-			failed++
-		}
-		x := scaled(s.start-t.start, length)
-		p.Spans = append(p.Spans, web.ExploreSpan{
-			ID: s.id, Depth: min(s.depth, depthClasses), Level: s.depth + 1, Name: clipped(cmp.Or(s.name, s.id)), Service: clipped(s.service), Color: colors[s.service],
-			Offset: chart.FormatValue(float64(s.start-t.start), "ns"), Duration: chart.FormatValue(float64(s.end-s.start), "ns"),
-			X: min(x, 997), Width: max(3, min(scaled(s.end-s.start, length), 1000-x)), Error: s.failed,
-			Fields: p.spanFields(s), Events: p.spanEvents(s, t.start),
-			LogsURL: p.logsURL(t, tools.FieldIs(telemetry.FieldSpanID, s.id)),
-		})
+		spans = append(spans, s)
 	}
+	return spantree.New(spans)
+}
+
+// fill shows the trace.
+func (p *tracePage) fill(t *spantree.Tree) {
+	p.colors = make(map[string]int)
+	p.Spans = p.lines(t, t.Roots, 0)
+	length := t.End - t.Start
 	for i := range 5 {
 		p.Ticks = append(p.Ticks, chart.FormatValue(float64(length)*float64(i)/4, "ns"))
 	}
-	root := t.spans[0]
+	failed, critical := 0, 0
+	for _, s := range t.Spans {
+		if s.Failed() {
+			failed++
+		}
+		if s.Critical {
+			critical++
+		}
+	}
+	root := t.Roots[0]
 	p.Facts = []web.ExploreField{
 		{Name: "Trace", Value: p.ID},
-		{Name: "Begins with", Value: clipped(cmp.Or(root.name, root.id)) + " of " + clipped(cmp.Or(root.service, "no service"))},
-		{Name: "Start", Value: time.Unix(0, t.start).UTC().Format("2006-01-02 15:04:05.000000") + " UTC"},
+		{Name: "Begins with", Value: clipped(cmp.Or(root.Name, root.ID)) + " of " + clipped(cmp.Or(root.Service, "no service"))},
+		{Name: "Start", Value: time.Unix(0, t.Start).UTC().Format("2006-01-02 15:04:05.000000") + " UTC"},
 		{Name: "Duration", Value: chart.FormatValue(float64(length), "ns")},
-		{Name: "Spans", Value: fmt.Sprintf("%s of %s", are(len(t.spans), "span", "spans"), are(len(p.Legend), "service", "services"))},
+		{Name: "Spans", Value: fmt.Sprintf("%s of %s", are(len(t.Spans), "span", "spans"), are(len(p.Legend), "service", "services"))},
+		{Name: "Critical path", Value: are(critical, "span", "spans")},
 		{Name: "Errors", Value: strconv.Itoa(failed)},
+	}
+}
+
+// lines shows siblings and what is below them; many alike are one line, which
+// can be unfolded.
+func (p *tracePage) lines(t *spantree.Tree, siblings []*spantree.Span, depth int) []web.ExploreSpan {
+	var out []web.ExploreSpan
+	for _, l := range spantree.Fold(siblings, nil) {
+		if len(l.Alike) == 0 {
+			out = append(out, p.span(t, l.Span, depth))
+			out = append(out, p.lines(t, l.Span.Children, depth+1)...)
+			continue
+		}
+		all := l.All()
+		line := p.span(t, l.Span, depth)
+		line.Critical, line.Fields, line.Events, line.LogsURL = l.Critical, nil, nil, ""
+		alike := &web.ExploreAlike{Count: len(all)}
+		least, most, sum := all[0].Duration(), all[0].Duration(), time.Duration(0)
+		for _, s := range all {
+			least, most, sum = min(least, s.Duration()), max(most, s.Duration()), sum+s.Duration()
+			one := p.span(t, s, depth)
+			alike.Bars = append(alike.Bars, web.ExploreBar{X: one.X, Width: one.Width})
+			alike.Spans = append(alike.Spans, one)
+			alike.Spans = append(alike.Spans, p.lines(t, s.Children, depth+1)...)
+		}
+		alike.Each = chart.FormatValue(float64(least), "ns") + " to " + chart.FormatValue(float64(most), "ns")
+		line.Duration = chart.FormatValue(float64(sum), "ns")
+		line.Alike = alike
+		out = append(out, line)
+	}
+	return out
+}
+
+// span shows one span.
+func (p *tracePage) span(t *spantree.Tree, s *spantree.Span, depth int) web.ExploreSpan {
+	color, ok := p.colors[s.Service]
+	if !ok {
+		color = len(p.colors) % serviceColors
+		p.colors[s.Service] = color
+		p.Legend = append(p.Legend, web.ExploreService{Name: cmp.Or(s.Service, "(no service)"), Color: color})
+	}
+	length := t.End - t.Start
+	x := min(scaled(s.Start-t.Start, length), 997)
+	return web.ExploreSpan{
+		ID: s.ID, Depth: min(depth, depthClasses), Level: depth + 1, Name: clipped(cmp.Or(s.Name, s.ID)), Service: clipped(s.Service), Color: color,
+		Offset: chart.FormatValue(float64(s.Start-t.Start), "ns"), Duration: chart.FormatValue(float64(s.Duration()), "ns"),
+		X: x, Width: max(3, min(scaled(s.End-s.Start, length), 1000-x)), Error: s.Failed(), Critical: s.Critical,
+		Fields: p.spanFields(s), Events: p.spanEvents(p.rows[s.ID], t.Start),
+		LogsURL: p.logsURL(t, tools.FieldIs(telemetry.FieldSpanID, s.ID)),
 	}
 }
 
@@ -340,19 +400,19 @@ func scaled(part, whole int64) int {
 }
 
 // spanFields are what is known of a span, what everybody asks for first.
-func (p *tracePage) spanFields(s *traceSpan) []web.ExploreField {
+func (p *tracePage) spanFields(s *spantree.Span) []web.ExploreField {
 	kinds := []string{"unspecified", "internal", "server", "client", "producer", "consumer"}
-	out := []web.ExploreField{{Name: "span id", Value: s.id}, {Name: "self time", Value: chart.FormatValue(float64(s.self), "ns")}}
-	if k := nanos(s.row.Get(telemetry.FieldSpanKind)); k > 0 && int(k) < len(kinds) {
-		out = append(out, web.ExploreField{Name: "kind", Value: kinds[k]})
+	out := []web.ExploreField{{Name: "span id", Value: s.ID}, {Name: "self time", Value: chart.FormatValue(float64(s.Self), "ns")}}
+	if s.Kind > 0 && int(s.Kind) < len(kinds) {
+		out = append(out, web.ExploreField{Name: "kind", Value: kinds[s.Kind]})
 	}
-	if s.missing {
-		out = append(out, web.ExploreField{Name: "parent", Value: s.parent + " (not among the spans that you can see)"})
+	if s.Orphan {
+		out = append(out, web.ExploreField{Name: "parent", Value: s.Parent + " (not among the spans that you can see)"})
 	}
-	if m := s.row.Get(telemetry.FieldStatusMessage); m != "" {
-		out = append(out, web.ExploreField{Name: "status message", Value: cutValue(m)})
+	if s.Message != "" {
+		out = append(out, web.ExploreField{Name: "status message", Value: cutValue(s.Message)})
 	}
-	for _, f := range p.exploreFields(s.row.Fields, false, func(name string) bool {
+	for _, f := range p.exploreFields(p.rows[s.ID].Fields, false, func(name string) bool {
 		return strings.HasPrefix(name, telemetry.SpanAttributePrefix) || strings.HasPrefix(name, telemetry.ResourcePrefix) ||
 			strings.HasPrefix(name, telemetry.LinkTraceIDPrefix) || strings.HasPrefix(name, telemetry.LinkSpanIDPrefix)
 	}) {
@@ -365,16 +425,16 @@ func (p *tracePage) spanFields(s *traceSpan) []web.ExploreField {
 // maxSpanEvents is how many events of a span are shown.
 const maxSpanEvents = 50
 
-func (p *tracePage) spanEvents(s *traceSpan, start int64) []web.ExploreEvent {
+func (p *tracePage) spanEvents(row telemetry.LogRow, start int64) []web.ExploreEvent {
 	var out []web.ExploreEvent
 	for i := range maxSpanEvents {
 		at := ":" + strconv.Itoa(i)
-		name, when := s.row.Get(telemetry.EventNamePrefix+at), s.row.Get(telemetry.EventTimePrefix+at)
+		name, when := row.Get(telemetry.EventNamePrefix+at), row.Get(telemetry.EventTimePrefix+at)
 		if name == "" && when == "" {
 			break
 		}
 		e := web.ExploreEvent{Name: clipped(cmp.Or(name, "event")), Offset: chart.FormatValue(float64(nanos(when)-start), "ns")}
-		for _, f := range s.row.Fields {
+		for _, f := range row.Fields {
 			if key, ok := strings.CutPrefix(f.Name, telemetry.EventAttributePrefix); ok && strings.HasSuffix(key, at) {
 				e.Fields = append(e.Fields, web.ExploreField{Name: strings.TrimSuffix(key, at), Value: cutValue(f.Value)})
 			}
@@ -385,23 +445,23 @@ func (p *tracePage) spanEvents(s *traceSpan, start int64) []web.ExploreEvent {
 }
 
 // logsURL leads to the records of the trace, and of one of its spans.
-func (p *tracePage) logsURL(t *trace, more string) string {
+func (p *tracePage) logsURL(t *spantree.Tree, more string) string {
 	if !p.visitor.May(org.LogsRead) {
 		return ""
 	}
 	return p.link("", "query", strings.TrimSpace(tools.FieldIs(telemetry.FieldTraceID, p.ID)+" "+more),
-		"from", exactTime(time.Unix(0, t.start).Add(-time.Minute)), "to", exactTime(time.Unix(0, t.end).Add(time.Minute)))
+		"from", exactTime(time.Unix(0, t.Start).Add(-time.Minute)), "to", exactTime(time.Unix(0, t.End).Add(time.Minute)))
 }
 
 // readLogs shows the records of the trace to those who may read logs.
-func (p *tracePage) readLogs(t *trace) error {
+func (p *tracePage) readLogs(t *spantree.Tree) error {
 	if !p.visitor.May(org.LogsRead) {
 		p.LogsWithheld = "You may not read the logs of this team: this " + tools.NoPermission(p.visitor, org.LogsRead) + "."
 		return nil
 	}
 	p.LogsURL = p.logsURL(t, "")
 	res, err := p.reader.Logs(p.r.Context(), telemetry.LogQuery{
-		Text: tools.FieldIs(telemetry.FieldTraceID, p.ID), Start: time.Unix(0, t.start).Add(-time.Minute), End: time.Unix(0, t.end).Add(time.Minute), Limit: maxTraceLogs,
+		Text: tools.FieldIs(telemetry.FieldTraceID, p.ID), Start: time.Unix(0, t.Start).Add(-time.Minute), End: time.Unix(0, t.End).Add(time.Minute), Limit: maxTraceLogs,
 	})
 	if err != nil {
 		return err
@@ -413,87 +473,4 @@ func (p *tracePage) readLogs(t *trace) error {
 		p.Logs = append(p.Logs, row)
 	}
 	return nil
-}
-
-// trace is a trace as it is shown: spans after their parents, in the order of
-// their starts.
-type trace struct {
-	start, end int64 // nanoseconds since 1970
-	spans      []*traceSpan
-}
-
-type traceSpan struct {
-	id, parent, name, service string
-	start, end, self          int64
-	depth                     int
-	failed, missing           bool
-	row                       telemetry.LogRow
-	children                  []*traceSpan
-}
-
-func newTrace(rows []telemetry.LogRow) *trace {
-	t := &trace{}
-	byID := make(map[string]*traceSpan)
-	var all []*traceSpan
-	for _, r := range rows {
-		s := &traceSpan{
-			id: r.Get(telemetry.FieldSpanID), parent: r.Get(telemetry.FieldParentSpanID), name: r.Get(telemetry.FieldSpanName), service: r.Get(telemetry.FieldSpanService),
-			start: nanos(r.Get(telemetry.FieldStartTime)), end: nanos(r.Get(telemetry.FieldEndTime)), row: r,
-			failed: r.Get(telemetry.FieldStatusCode) == strconv.Itoa(int(telemetry.StatusError)),
-		}
-		if s.end < s.start {
-			s.end = s.start
-		}
-		if byID[s.id] == nil { // a span that was sent twice is shown once
-			byID[s.id] = s
-			all = append(all, s)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b *traceSpan) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.end, a.end)) })
-	var roots []*traceSpan
-	for i, s := range all {
-		if i == 0 || s.start < t.start {
-			t.start = s.start
-		}
-		t.end = max(t.end, s.end)
-		if parent := byID[s.parent]; parent != nil && parent != s && s.parent != "" {
-			parent.children = append(parent.children, s)
-			continue
-		}
-		s.missing = s.parent != ""
-		roots = append(roots, s)
-	}
-	seen := make(map[*traceSpan]bool)
-	var walk func(s *traceSpan, depth int)
-	walk = func(s *traceSpan, depth int) {
-		if seen[s] {
-			return
-		}
-		seen[s], s.depth = true, depth
-		s.self = selfTime(s)
-		t.spans = append(t.spans, s)
-		for _, c := range s.children {
-			walk(c, depth+1)
-		}
-	}
-	for _, s := range roots {
-		walk(s, 0)
-	}
-	for _, s := range all { // spans that are their own ancestors
-		walk(s, 0)
-	}
-	return t
-}
-
-// selfTime is how long a span lasted while none of its children did.
-func selfTime(s *traceSpan) int64 {
-	self, covered := s.end-s.start, s.start
-	for _, c := range s.children { // in the order of their starts
-		from, to := max(c.start, covered), min(c.end, s.end)
-		if to > from {
-			self -= to - from
-			covered = to
-		}
-	}
-	return self
 }

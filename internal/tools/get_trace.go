@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/org"
+	"github.com/orielhq/oriel/internal/spantree"
 	"github.com/orielhq/oriel/internal/telemetry"
 )
 
@@ -96,19 +97,23 @@ func getTrace(ctx context.Context, c *call) (Result, error) {
 		return Result{Text: fmt.Sprintf("get_trace · team %s · matched 0\n# There is no trace %s that you can see: it may be older than the retention or than your roles let you look back, "+
 			"or outside of your data scope. search_traces finds traces.\n", c.caller.Team().Slug, id)}, nil
 	}
-	t := newTrace(spansOf(rows))
-	w := window{start: time.Unix(0, t.start).UTC(), end: time.Unix(0, t.end).UTC()}
+	spans := make([]*spantree.Span, len(rows))
+	for i, r := range rows {
+		spans[i] = spantree.Of(r)
+	}
+	t := &trace{spantree.New(spans)}
+	w := window{start: time.Unix(0, t.Start).UTC(), end: time.Unix(0, t.End).UTC()}
 	c.link("/explore/trace/"+id, window{start: w.start.Add(-logSlack), end: w.end.Add(logSlack)})
 	a := &answer{call: c, kind: "span", unit: "rows", cellBytes: 160}
 	a.fact("trace %s", id)
 	a.fact("%s", exact(w.start))
-	a.fact("%s", shortNanos(float64(t.end-t.start)))
-	a.fact("%s", count(len(t.spans), "span", "spans"))
+	a.fact("%s", shortNanos(float64(t.End-t.Start)))
+	a.fact("%s", count(len(t.Spans), "span", "spans"))
 	if n := t.failed(); n > 0 {
 		a.fact("%d failed", n)
 	}
 	focus = strings.ToLower(focus)
-	if focus != "" && !slices.ContainsFunc(t.spans, func(s *traceSpan) bool { return s.id == focus }) {
+	if focus != "" && !slices.ContainsFunc(t.Spans, func(s *spantree.Span) bool { return s.ID == focus }) {
 		a.note("There is no span %s in this trace that you can see.", quoteArgument(focus))
 		focus = ""
 	}
@@ -126,14 +131,17 @@ func getTrace(ctx context.Context, c *call) (Result, error) {
 	if more {
 		a.note("The trace has more than %d spans; the rest is not read.", maxTraceSpans)
 	}
-	if t.orphans > 0 {
-		a.note("%s a parent that is missing or that you may not see; they stand at the top, marked ?.", count(t.orphans, "span names", "spans name"))
+	if t.Orphans > 0 {
+		a.note("%s a parent that is missing or that you may not see; they stand at the top, marked ?.", count(t.Orphans, "span names", "spans name"))
 	}
-	if t.skewed > 0 {
-		a.note("%s outside of the time of the parent: the clocks of their hosts differ, or nobody waits for them.", count(t.skewed, "span lies", "spans lie"))
+	if t.Skewed > 0 {
+		a.note("%s outside of the time of the parent: the clocks of their hosts differ, or nobody waits for them.", count(t.Skewed, "span lies", "spans lie"))
 	}
 	return a.render(), nil
 }
+
+// A trace is what get_trace shows.
+type trace struct{ *spantree.Tree }
 
 // wholeTraceID finds the one trace whose id begins so.
 func (c *call) wholeTraceID(ctx context.Context, prefix string, where []window) (string, error) {
@@ -188,17 +196,11 @@ func (c *call) traceWindows() (list []window, err error) {
 	return list, nil
 }
 
-// treeFields are what a tree needs of each span.
-var treeFields = []string{
-	telemetry.FieldSpanID, telemetry.FieldParentSpanID, telemetry.FieldSpanName, telemetry.FieldSpanKind, telemetry.FieldStartTime, telemetry.FieldEndTime,
-	telemetry.FieldStatusCode, telemetry.FieldStatusMessage, telemetry.FieldSpanService,
-}
-
 // traceRows returns the spans of a trace, as far as a tree needs them.
 func (c *call) traceRows(ctx context.Context, id string, where []window) (rows []telemetry.LogRow, more bool, err error) {
 	for _, w := range where {
 		res, err := c.querySpans(ctx, "reading the trace", telemetry.SpanQuery{
-			Text:  FieldIs(telemetry.FieldTraceID, id) + " | fields _time, " + quoteAll(treeFields),
+			Text:  FieldIs(telemetry.FieldTraceID, id) + " | fields _time, " + quoteAll(spantree.Fields()),
 			Start: w.start, End: w.end, Limit: maxTraceSpans,
 		})
 		if err != nil {
@@ -213,21 +215,9 @@ func (c *call) traceRows(ctx context.Context, id string, where []window) (rows [
 	return rows, more, nil
 }
 
-func spansOf(rows []telemetry.LogRow) []*traceSpan {
-	spans := make([]*traceSpan, len(rows))
-	for i, r := range rows {
-		spans[i] = &traceSpan{
-			id: r.Get(telemetry.FieldSpanID), parent: r.Get(telemetry.FieldParentSpanID), service: r.Get(telemetry.FieldSpanService), name: r.Get(telemetry.FieldSpanName),
-			message: r.Get(telemetry.FieldStatusMessage), kind: telemetry.SpanKind(integer(r.Get(telemetry.FieldSpanKind))),
-			status: telemetry.SpanStatus(integer(r.Get(telemetry.FieldStatusCode))), start: integer(r.Get(telemetry.FieldStartTime)), end: integer(r.Get(telemetry.FieldEndTime)),
-		}
-	}
-	return spans
-}
-
 func (t *trace) failed() (n int) {
-	for _, s := range t.spans {
-		if s.failed() {
+	for _, s := range t.Spans {
+		if s.Failed() {
 			n++
 		}
 	}
@@ -239,55 +229,55 @@ var kindNames = map[telemetry.SpanKind]string{telemetry.KindServer: "server", te
 // tree writes the lines of a trace as a table.
 func (t *trace) tree(most int, focus string) section {
 	s := section{columns: []string{"offset", "duration", "self", "status", "span_id", "tree: service · operation (kind)"}, fixed: -1}
-	for _, l := range t.lines(most, focus) {
-		indent := strings.Repeat("  ", min(l.depth, 40))
-		if len(l.left) > 0 {
-			s.rows = append(s.rows, []string{"", "", "", "", "", indent + fmt.Sprintf("… %s more, the longest %s: %s", count(spansIn(l.left), "span", "spans"), shortNanos(float64(longest(l.left).duration())), longest(l.left).name)})
+	for _, l := range t.Lines(most, focus) {
+		indent := strings.Repeat("  ", min(l.Depth, 40))
+		if len(l.Left) > 0 {
+			s.rows = append(s.rows, []string{"", "", "", "", "", indent + fmt.Sprintf("… %s more, the longest %s: %s", count(spansIn(l.Left), "span", "spans"), shortNanos(float64(longest(l.Left).Duration())), longest(l.Left).Name)})
 			continue
 		}
-		sp := l.span
+		sp := l.Span
 		mark := ""
-		if sp.critical {
+		if l.Critical {
 			mark = "* "
 		}
-		if sp.orphan {
+		if sp.Orphan {
 			mark += "? "
 		}
-		text := indent + mark + sp.service + " · " + sp.name
-		if kind := kindNames[sp.kind]; kind != "" {
+		text := indent + mark + sp.Service + " · " + sp.Name
+		if kind := kindNames[sp.Kind]; kind != "" {
 			text += " (" + kind + ")"
 		}
 		status := ""
-		if sp.failed() {
+		if sp.Failed() {
 			status = "error"
 		}
-		if len(l.alike) == 0 {
-			s.rows = append(s.rows, []string{shortNanos(float64(sp.start - t.start)), shortNanos(float64(sp.duration())), shortNanos(float64(sp.self)), status, sp.id, text})
+		if len(l.Alike) == 0 {
+			s.rows = append(s.rows, []string{shortNanos(float64(sp.Start - t.Start)), shortNanos(float64(sp.Duration())), shortNanos(float64(sp.Self)), status, sp.ID, text})
 			continue
 		}
-		all := append([]*traceSpan{sp}, l.alike...)
-		least, sum, self := all[0].duration(), time.Duration(0), time.Duration(0)
+		all := l.All()
+		least, sum, self := all[0].Duration(), time.Duration(0), time.Duration(0)
 		for _, one := range all {
-			least, sum, self = min(least, one.duration()), sum+one.duration(), self+one.self
+			least, sum, self = min(least, one.Duration()), sum+one.Duration(), self+one.Self
 		}
-		text = indent + mark + fmt.Sprintf("%d × %s · %s, %s to %s each", len(all), sp.service, sp.name, shortNanos(float64(least)), shortNanos(float64(longest(all).duration())))
+		text = indent + mark + fmt.Sprintf("%d × %s · %s, %s to %s each", len(all), sp.Service, sp.Name, shortNanos(float64(least)), shortNanos(float64(longest(all).Duration())))
 		if below := spansIn(all) - len(all); below > 0 {
 			text += fmt.Sprintf(", with %s below", count(below, "span", "spans"))
 		}
-		s.rows = append(s.rows, []string{shortNanos(float64(sp.start - t.start)), "Σ " + shortNanos(float64(sum)), "Σ " + shortNanos(float64(self)), status, sp.id, text})
+		s.rows = append(s.rows, []string{shortNanos(float64(sp.Start - t.Start)), "Σ " + shortNanos(float64(sum)), "Σ " + shortNanos(float64(self)), status, sp.ID, text})
 	}
 	return s
 }
 
-func spansIn(list []*traceSpan) (n int) {
+func spansIn(list []*spantree.Span) (n int) {
 	for _, s := range list {
-		n += 1 + s.below
+		n += 1 + s.Below
 	}
 	return n
 }
 
-func longest(list []*traceSpan) *traceSpan {
-	return slices.MaxFunc(list, func(a, b *traceSpan) int { return cmp.Compare(a.duration(), b.duration()) })
+func longest(list []*spantree.Span) *spantree.Span {
+	return slices.MaxFunc(list, func(a, b *spantree.Span) int { return cmp.Compare(a.Duration(), b.Duration()) })
 }
 
 // byService adds up where the time went.
@@ -297,16 +287,16 @@ func (t *trace) byService() section {
 		self          time.Duration
 	}
 	all, total := make(map[string]*sums), time.Duration(0)
-	for _, s := range t.spans {
-		one := all[s.service]
+	for _, s := range t.Spans {
+		one := all[s.Service]
 		if one == nil {
 			one = new(sums)
-			all[s.service] = one
+			all[s.Service] = one
 		}
 		one.spans++
-		one.self += s.self
-		total += s.self
-		if s.failed() {
+		one.self += s.Self
+		total += s.Self
+		if s.Failed() {
 			one.errors++
 		}
 	}
@@ -328,9 +318,9 @@ func (c *call) spanDetails(ctx context.Context, id string, t *trace, focus strin
 		wanted = append(wanted, focus)
 	}
 	// The deepest failures tell most: those above often only pass them on.
-	for i := len(t.spans) - 1; i >= 0 && len(wanted) < maxTraceErrors; i-- {
-		if s := t.spans[i]; s.failed() && s.id != focus {
-			wanted = append(wanted, s.id)
+	for i := len(t.Spans) - 1; i >= 0 && len(wanted) < maxTraceErrors; i-- {
+		if s := t.Spans[i]; s.Failed() && s.ID != focus {
+			wanted = append(wanted, s.ID)
 		}
 	}
 	if len(wanted) == 0 {
@@ -342,7 +332,7 @@ func (c *call) spanDetails(ctx context.Context, id string, t *trace, focus strin
 	}
 	res, err := c.querySpans(ctx, "reading spans", telemetry.SpanQuery{
 		Text:  fmt.Sprintf("%s %s:in(%s)", FieldIs(telemetry.FieldTraceID, id), telemetry.FieldSpanID, strings.Join(in, ", ")),
-		Start: time.Unix(0, t.start).Add(-logSlack), End: time.Unix(0, t.end).Add(logSlack), Limit: len(wanted),
+		Start: time.Unix(0, t.Start).Add(-logSlack), End: time.Unix(0, t.End).Add(logSlack), Limit: len(wanted),
 	})
 	if err != nil {
 		return nil, err

@@ -73,6 +73,7 @@ var leakCalls = map[string][]string{
 	"get_trace": {
 		`{"trace_id":"00000000000000000000000000000005"}`, `{"trace_id":"00000000000000000000000000000006","with_logs":true,"focus_span":"0000000000000600"}`,
 		`{"trace_id":"0000000000000000000000000000000"}`, `{"trace_id":"00000000000000000000000000000007","max_spans":1,"max_tokens":400}`,
+		`{"trace_id":"00000000000000000000000000000005","start":"now-1h","end":"now"}`, `{"trace_id":"0000000000000000000000000000000","start":"now-7d"}`,
 	},
 	"aggregate_spans": {
 		`{}`, `{"group_by":"mark"}`, `{"group_by":["service","operation"],"step":"5m"}`, `{"step":"auto","aggregate":"p95"}`, `{"aggregate":["max","uniq"],"field":"mark"}`, `{"group_by":"name.TYPO"}`,
@@ -102,6 +103,8 @@ type owner struct {
 	mark   string
 	rows   int
 	caller *access.Caller
+	// spansOnly is allowed to read spans alone.
+	spansOnly *access.Caller
 }
 
 // typo is the mark with two letters swapped: near enough to be suggested.
@@ -133,6 +136,7 @@ func leakBench(t *testing.T) (*engineBench, []*owner) {
 		_, err = e.Directory.SetMember(t.Context(), o.team.Slug, "ada@example.com", []string{"scope-" + o.name, "metrics-" + o.name}, audit.System())
 		e.Must(err)
 		o.caller = e.callerIn(o.team, "logs:read metrics:read traces:read")
+		o.spansOnly = e.callerIn(o.team, "traces:read")
 	}
 	for i := range owners[3].rows {
 		for n, o := range owners {
@@ -233,7 +237,7 @@ func (o *owner) metrics(at time.Time, i int, service string) metricSender {
 // hiddenMark is the value of a field that every role of the test hides.
 const hiddenMark = "pghiddenmark"
 
-var matchedPattern = regexp.MustCompile(`(?:matched|baseline: [^,\n]*, matched) (\d+)`)
+var matchedPattern = regexp.MustCompile(`(?:matched|baseline: [^,\n]*, matched) (\d+)|(\d+) (?:failed|other) span`)
 
 // checkLeak fails if an answer to the owner has a foreign mark or counts more
 // records than the owner has.
@@ -249,7 +253,7 @@ func checkLeak(t *testing.T, owners []*owner, to *owner, what, text string) {
 		t.Errorf("%s %s/%s: shows what is hidden:\n%s", what, to.team.Slug, to.name, text)
 	}
 	for _, m := range matchedPattern.FindAllStringSubmatch(text, -1) {
-		if n := integer(m[1]); n > int64(2*to.rows) && !strings.Contains(what, "|") { // pipes make rows of their own
+		if n := integer(m[1] + m[2]); n > int64(2*to.rows) && !strings.Contains(what, "|") { // pipes make rows of their own
 			t.Errorf("%s %s/%s: counts %d records of %d:\n%s", what, to.team.Slug, to.name, n, 2*to.rows, text)
 		}
 	}
@@ -344,6 +348,23 @@ func (e *engineBench) variants(args string, owners []*owner, to *owner) []string
 
 func TestNoForeignMarkBesideTheTools(t *testing.T) {
 	e, owners := leakBench(t)
+	e.set.limiter = newLimiter(Limits{Concurrent: 16, Seconds: 1 << 20}, e.Now)
+	// Who may read spans alone has other answers.
+	alone, _ := e.set.Lookup("list_errors")
+	for _, o := range owners {
+		seen := false
+		for _, query := range append([]string{"", `"span_attr:mark":*`, `status_code:=2`}, leakQueries...) {
+			args, err := json.Marshal(map[string]any{"query": query, "limit": 200, "max_tokens": 12_000})
+			e.Must(err)
+			res, err := alone.Call(t.Context(), o.spansOnly, args)
+			e.Must(err)
+			checkLeak(t, owners, o, "list_errors of spans "+query, res.Text)
+			seen = seen || strings.Contains(res.Text, o.mark)
+		}
+		if !seen {
+			t.Errorf("list_errors shows %s/%s no spans: the test proves nothing", o.team.Slug, o.name)
+		}
+	}
 	for _, o := range owners {
 		for _, r := range e.set.Resources() {
 			for _, field := range []string{"mark", "m", "service.name", "name." + owners[0].typo(), "m_" + owners[0].typo()} {

@@ -12,9 +12,9 @@ import (
 func newListErrors() *Tool {
 	return &Tool{
 		Name: "list_errors", Title: "List errors",
-		Description: "Lists the error and fatal log records grouped by service and message pattern, and the failed spans by service, operation and exception: counts, change against the baseline, first and last time, an example, a trace. " +
+		Description: "Lists the error and fatal log records grouped by service and message pattern, and the spans that failed or recorded an exception by service, operation and exception: counts, change against the baseline, first and last time, an example, a trace. " +
 			"Start here when something is broken and you do not know what.",
-		Permission: org.LogsRead,
+		Permission: org.LogsRead, Other: org.SpansRead,
 		params: append(plainFilterParams[:2:2], baselineParam, startParam, endParam,
 			numberParam("limit", "most groups", 1, 200, 15), tokensParam),
 		ReadOnly: true, Idempotent: true,
@@ -27,15 +27,36 @@ func listErrors(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	q, err := c.logQuestion()
+	// Who may read spans alone asks about these.
+	q, err := c.questionAbout(!c.caller.May(org.LogsRead) && c.caller.May(org.SpansRead))
 	if err != nil {
 		return Result{}, err
 	}
-	q.severity = []string{telemetry.SeverityError, telemetry.SeverityFatal}
 	base, compared, err := c.baseline(q.window)
 	if err != nil {
 		return Result{}, err
 	}
+	a := &answer{call: c, window: &q.window, kind: q.kind(), unit: "groups of errors"}
+	if q.spans {
+		if err := q.noPipes(c.tool.Name, "it groups the spans themselves"); err != nil {
+			return Result{}, err
+		}
+		a.lines = q.describe()
+		if compared {
+			a.lines = append(a.lines, "baseline: "+base.String())
+		}
+		failed, err := c.addFailures(ctx, a, q, base, compared, limit)
+		if err != nil {
+			return Result{}, err
+		}
+		if failed == 0 {
+			return c.nothing(ctx, q, q.query)
+		}
+		a.note("Errors of log records are left out: %s.", whyWithheld(c.caller, org.LogsRead))
+		a.note("For one of the failures call get_trace with its trace_id; for what they have in common, compare with signal=traces.")
+		return a.render(), nil
+	}
+	q.severity = []string{telemetry.SeverityError, telemetry.SeverityFatal}
 	m := c.newPatternMine(true)
 	total, baseTotal := int64(0), int64(0)
 	if total, err = m.read(ctx, q, false); err != nil {
@@ -48,7 +69,7 @@ func listErrors(ctx context.Context, c *call) (Result, error) {
 			return Result{}, err
 		}
 	}
-	a := &answer{call: c, window: &q.window, kind: "log", unit: "groups of errors", lines: q.describe()}
+	a.lines = q.describe()
 	a.fact("%s", count(int(total), "error", "errors"))
 	if compared {
 		a.lines = append(a.lines, "baseline: "+base.String()+", "+count(int(baseTotal), "error", "errors"))

@@ -52,7 +52,12 @@ func (c *call) logQuestion() (q logQuestion, err error) {
 	if err != nil {
 		return q, err
 	}
-	q.spans = signal == "traces"
+	return c.questionAbout(signal == "traces")
+}
+
+// questionAbout is logQuestion for one signal.
+func (c *call) questionAbout(spans bool) (q logQuestion, err error) {
+	q.spans = spans
 	if !c.caller.May(q.permission()) {
 		return q, problemf("%s was refused: %s.", c.tool.Name, whyWithheld(c.caller, q.permission()))
 	}

@@ -53,7 +53,7 @@ NOT  stream_context (use get_log_context), options(...), block_stats, unpack_sys
 // spansCard is logsCard for spans, where the lines about fields are others.
 func spansCard() string {
 	card := strings.NewReplacer(
-		"services and severities are", "services are", "in the message;", "in the name;", "on the message", "on the name",
+		"The window, services and severities are", "The window and services are", "in the message;", "in the name;", "on the message", "on the name",
 		"count() if (severity:ERROR) errors", "count() if (status_code:=2) errors",
 		"collapse_nums                   numbers in the message become <N>", "collapse_nums at name           numbers in the name become <N>",
 		"from _msg ", `from "span_attr:url.path" `,
@@ -150,14 +150,14 @@ func (c *call) ownExamples(ctx context.Context, q logQuestion) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	fields, _, err := c.logFields(ctx, q, s)
+	fields, rows, err := c.logFields(ctx, q, s)
 	if err != nil {
 		return nil, err
 	}
 	kinds := make(map[string]bool)
 	for _, f := range fields[:min(len(fields), maxCardFields)] {
 		v := values[f.name]
-		if v == nil || strings.HasPrefix(f.name, "_") || f.name == telemetry.FieldTraceID || f.name == telemetry.FieldSpanID || q.spans && slices.Contains(ownSpanFields, f.name) {
+		if v == nil || strings.HasPrefix(f.name, "_") || f.name == telemetry.FieldTraceID || f.name == telemetry.FieldSpanID || q.spans && (slices.Contains(ownSpanFields, f.name) || strings.HasPrefix(f.name, "event:")) {
 			continue
 		}
 		name := quoteLogs(f.name)
@@ -166,7 +166,7 @@ func (c *call) ownExamples(ctx context.Context, q logQuestion) ([]string, error)
 		case kind == "number" && !kinds[kind]:
 			kinds[kind] = true
 			examples = append(examples, fmt.Sprintf("%s:>=%s | stats by (%s) count() n, quantile(0.95, %[1]s) p95", name, cell(typical(v), topValueBytes, nil), quoteLogs(q.service())))
-		case kind == "text" && len(v.top) > 1 && f.name != telemetry.FieldSeverity && !kinds[f.name] && len(kinds) < 5:
+		case kind == "text" && (len(v.top) > 1 || q.spans && f.n < rows) && f.name != telemetry.FieldSeverity && !kinds[f.name] && len(kinds) < 5:
 			kinds[f.name] = true
 			examples = append(examples, fmt.Sprintf("%s:=%s | %s", name, cell(fmt.Sprintf("%q", v.top[0].Name), 2*topValueBytes, nil), count))
 		}

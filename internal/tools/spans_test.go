@@ -15,80 +15,6 @@ import (
 	"github.com/orielhq/oriel/internal/telemetry"
 )
 
-// Self-times against counting instants one by one.
-func TestSelfTime(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
-		spans := []*traceSpan{{id: "0", start: 0, end: 100}}
-		for i := 1; i <= 1+r.IntN(12); i++ {
-			parent := spans[r.IntN(len(spans))]
-			start := parent.start - 5 + r.Int64N(max(1, parent.end-parent.start+5))
-			spans = append(spans, &traceSpan{id: strconv.Itoa(i), parent: parent.id, start: start, end: start + r.Int64N(60)})
-		}
-		tr := newTrace(slices.Clone(spans))
-		for _, s := range tr.spans {
-			want := 0
-			for at := s.start; at < s.end; at++ {
-				if !slices.ContainsFunc(spans, func(c *traceSpan) bool { return c.parent == s.id && c.start <= at && at < c.end }) {
-					want++
-				}
-			}
-			if int(s.self) != want {
-				t.Fatalf("span %s of %+v: self %d, want %d", s.id, spans, s.self, want)
-			}
-		}
-	}
-}
-
-func TestCriticalPath(t *testing.T) {
-	ms := int64(time.Millisecond)
-	tr := newTrace([]*traceSpan{
-		{id: "root", start: 0, end: 100 * ms},
-		{id: "auth", parent: "root", start: 0, end: 20 * ms},
-		{id: "fast", parent: "root", start: 25 * ms, end: 40 * ms},
-		{id: "slow", parent: "root", start: 25 * ms, end: 90 * ms},
-		{id: "db", parent: "slow", start: 30 * ms, end: 80 * ms},
-		{id: "cache", parent: "slow", start: 30 * ms, end: 32 * ms},
-		{id: "after", parent: "root", start: 99 * ms, end: 500 * ms, kind: telemetry.KindConsumer},
-	})
-	var critical []string
-	for _, s := range tr.spans {
-		if s.critical {
-			critical = append(critical, s.id)
-		}
-	}
-	if got := strings.Join(critical, " "); got != "root auth slow db" {
-		t.Errorf("critical: %s", got)
-	}
-}
-
-func TestOddTraces(t *testing.T) {
-	for name, c := range map[string]struct {
-		spans                []*traceSpan
-		roots, orphans, skew int
-	}{
-		"no spans":         {},
-		"a circle":         {[]*traceSpan{{id: "a", parent: "b"}, {id: "b", parent: "a"}}, 2, 2, 0},
-		"its own parent":   {[]*traceSpan{{id: "a", parent: "a"}}, 1, 1, 0},
-		"no parent there":  {[]*traceSpan{{id: "a", parent: "x"}, {id: "b", parent: "a"}}, 1, 1, 0},
-		"the same twice":   {[]*traceSpan{{id: "a"}, {id: "a"}}, 1, 0, 0},
-		"before its begin": {[]*traceSpan{{id: "a", start: 1e9, end: 2e9}, {id: "b", parent: "a", start: 5e8, end: 1.5e9}}, 1, 0, 1},
-	} {
-		tr := newTrace(c.spans)
-		if len(tr.roots) != c.roots || tr.orphans != c.orphans || tr.skewed != c.skew {
-			t.Errorf("%s: %d roots, %d orphans, %d skewed", name, len(tr.roots), tr.orphans, tr.skewed)
-		}
-		tr.lines(10, "")
-	}
-	var deep []*traceSpan
-	for i := range 5000 {
-		deep = append(deep, &traceSpan{id: strconv.Itoa(i), parent: strconv.Itoa(i - 1), start: int64(i), end: 10_000})
-	}
-	if tr := newTrace(deep); len(tr.roots) < 2 {
-		t.Error("a chain of 5,000 spans is one tree")
-	}
-}
-
 // A generatedCall is one of the generated shop, as the test knows it.
 type generatedCall struct {
 	at       time.Time
@@ -321,6 +247,40 @@ func TestSpanAnswers(t *testing.T) {
 	}
 }
 
+// Failed spans and exceptions are counted apart, by type and message without
+// numbers, also for who may not read logs; and not for who may not read spans.
+func TestExceptionsOfSpans(t *testing.T) {
+	e := newEngineBench(t)
+	var list []telemetry.SpanRecord
+	for i := range 8 {
+		end := e.Now().Add(-time.Duration(68-9*i) * time.Minute)
+		s := telemetry.SpanRecord{
+			TraceID: fmt.Sprintf("%032x", i+1), SpanID: fmt.Sprintf("%016x", i+1), Name: "charge", Kind: telemetry.KindServer, Start: end.Add(-time.Second), End: end,
+			Resource: kv("service.name", "payments"),
+		}
+		exception := telemetry.SpanEvent{Time: end, Name: "exception", Attributes: kv("exception.type", "Timeout", "exception.message", fmt.Sprintf("no answer to call %d in 650 ms", i))}
+		switch {
+		case i < 5: // the first is before the window
+			s.Status, s.Events = telemetry.StatusError, []telemetry.SpanEvent{{Time: end, Name: "retry"}, exception}
+		case i < 7: // was handled
+			s.Events = []telemetry.SpanEvent{exception}
+		case i == 7: // says nothing of itself but that
+			s.Status, s.StatusMessage, s.Attributes = telemetry.StatusError, "card refused", kv("error.type", "402")
+		}
+		list = append(list, s)
+	}
+	e.writeSpans(e.Shop, list...)
+	e.golden(t, "exceptions", e.call(e.caller("traces:read"), "list_errors", `{}`))
+	e.golden(t, "exceptions_query", e.call(e.caller("traces:read"), "list_errors", `{"query":"\"span_attr:error.type\":=402"}`))
+	e.golden(t, "exceptions_none", e.call(e.caller("traces:read"), "list_errors", `{"service":"paymentz"}`))
+	if res := e.call(e.caller("traces:read"), "list_errors", `{"query":"* | stats count()"}`); !res.IsError || !strings.Contains(res.Text, "without pipes") {
+		t.Errorf("a query that computes: %s", res.Text)
+	}
+	if res := e.call(e.caller("logs:read"), "list_errors", `{}`); strings.Contains(res.Text, "Timeout") || strings.Contains(res.Text, "402") {
+		t.Errorf("without the permission for traces:\n%s", res.Text)
+	}
+}
+
 func TestBadSpanArguments(t *testing.T) {
 	b := newBench(t)
 	who := b.caller("traces:read")
@@ -348,31 +308,5 @@ func TestBadSpanArguments(t *testing.T) {
 		if res := b.call(who, c.tool, c.args); !res.IsError || !strings.Contains(res.Text, c.want) {
 			t.Errorf("%s %s: %q, want %q", c.tool, c.args, res.Text, c.want)
 		}
-	}
-}
-
-// A trace of as many spans as are read is answered within its tokens.
-func TestLargeTrace(t *testing.T) {
-	var rows []*traceSpan
-	r := rand.New(rand.NewPCG(5, 6))
-	rows = append(rows, &traceSpan{id: "0", start: 0, end: 1e12, service: "s", name: "root"})
-	for i := 1; i < maxTraceSpans; i++ {
-		p := rows[max(0, i-1-r.IntN(min(i, 40)))]
-		start := p.start + r.Int64N(max(1, p.end-p.start))
-		rows = append(rows, &traceSpan{id: strconv.Itoa(i), parent: p.id, service: fmt.Sprint("s", r.IntN(30)), name: fmt.Sprint("op", r.IntN(200)), start: start, end: min(p.end, start+r.Int64N(1e9))})
-	}
-	tr := newTrace(rows)
-	lines := tr.lines(60, "9000")
-	shown := 0
-	for _, l := range lines {
-		if l.span != nil {
-			shown++
-		}
-	}
-	if shown != 60 {
-		t.Errorf("%d lines of spans", shown)
-	}
-	if !slices.ContainsFunc(lines, func(l traceLine) bool { return l.span != nil && l.span.id == "9000" }) && len(tr.wayTo("9000")) <= 60 {
-		t.Error("the focused span is not shown")
 	}
 }

@@ -186,10 +186,27 @@ type ExploreSpan struct {
 	Duration      string
 	X, Width      int
 	Error         bool
-	Fields        []ExploreField
-	Events        []ExploreEvent
-	LogsURL       string
+	// Critical says that the trace would have ended earlier without it.
+	Critical bool
+	Fields   []ExploreField
+	Events   []ExploreEvent
+	LogsURL  string
+	// Alike is set where the row stands for several spans, of which Duration
+	// is the sum.
+	Alike *ExploreAlike
 }
+
+// ExploreAlike are siblings that look the same, with what is below each.
+type ExploreAlike struct {
+	Count int
+	// Each says how long each lasted.
+	Each  string
+	Bars  []ExploreBar
+	Spans []ExploreSpan
+}
+
+// ExploreBar is when a span ran, in thousandths of the trace.
+type ExploreBar struct{ X, Width int }
 
 // ExploreEvent is something that happened in a span.
 type ExploreEvent struct {

@@ -82,10 +82,19 @@ func withExplore(pages map[string]Page) map[string]Page {
 		Facts:  []ExploreField{{Name: "Trace", Value: "5b8efff798038103d269b633813fc60c"}, {Name: "Duration", Value: "250 ms"}},
 		Legend: []ExploreService{{Name: "cart", Color: 0}, {Name: evil, Color: 1}},
 		Spans: []ExploreSpan{
-			{ID: "1", Depth: 0, Level: 1, Name: "GET /cart", Service: "cart", Color: 0, Offset: "0 s", Duration: "250 ms", X: 0, Width: 1000, Fields: []ExploreField{{Name: "self time", Value: "200 ms"}}, LogsURL: "/teams/web-shop/explore?query=x"},
+			{ID: "1", Depth: 0, Level: 1, Name: "GET /cart", Service: "cart", Color: 0, Offset: "0 s", Duration: "250 ms", X: 0, Width: 1000, Critical: true, Fields: []ExploreField{{Name: "self time", Value: "200 ms"}}, LogsURL: "/teams/web-shop/explore?query=x"},
 			{
 				ID: "2", Depth: 1, Level: 2, Name: evil, Service: evil, Color: 1, Offset: "20 ms", Duration: "50 ms", X: 80, Width: 200, Error: true,
 				Fields: []ExploreField{{Name: evil, Value: evil}}, Events: []ExploreEvent{{Offset: "20 ms", Name: "exception", Fields: []ExploreField{{Name: "exception.type", Value: evil}}}},
+			},
+			{
+				ID: "3", Depth: 1, Level: 2, Name: evil, Service: "cart", Offset: "100 ms", Duration: "80 ms", X: 400, Width: 80, Critical: true, Alike: &ExploreAlike{
+					Count: 4, Each: "20 ms to 20 ms", Bars: []ExploreBar{{X: 400, Width: 80}, {X: 480, Width: 80}},
+					Spans: []ExploreSpan{
+						{ID: "3", Depth: 1, Level: 2, Name: evil, Service: "cart", Offset: "100 ms", Duration: "20 ms", X: 400, Width: 80, Critical: true, Fields: []ExploreField{{Name: "self time", Value: "20 ms"}}},
+						{ID: "4", Depth: 1, Level: 2, Name: evil, Service: "cart", Offset: "120 ms", Duration: "20 ms", X: 480, Width: 80},
+					},
+				},
 			},
 		},
 		Logs: records[2:], LogsURL: "/teams/web-shop/explore?query=y",

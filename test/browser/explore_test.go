@@ -74,9 +74,13 @@ func sendShop(o *testenv.Oriel, key string, now time.Time) {
 	}{
 		{1, 0, "web", "POST /checkout", 0, 1340, 2},
 		{2, 1, "cart", "GET /cart", 12, 96, 0},
-		{3, 2, "cart", "SELECT cart_items", 20, 88, 0},
+		{3, 2, "cart", "SELECT cart_items", 20, 34, 0},
+		{10, 2, "cart", "SELECT cart_items", 36, 47, 0},
+		{11, 2, "cart", "SELECT cart_items", 48, 61, 0},
+		{12, 2, "cart", "SELECT cart_items", 63, 74, 0},
+		{13, 2, "cart", "SELECT cart_items", 75, 88, 0},
 		{4, 1, "checkout", "PlaceOrder", 104, 1325, 2},
-		{5, 4, "checkout", "INSERT orders", 110, 146, 0},
+		{5, 4, "checkout", "INSERT orders", 162, 198, 0},
 		{6, 4, "payment", "Charge", 160, 1290, 2},
 		{7, 6, "payment", "POST issuer.example/authorize", 170, 570, 2},
 		{8, 6, "payment", "POST issuer.example/authorize", 620, 1270, 2},
@@ -141,8 +145,10 @@ func TestExploreLooks(t *testing.T) {
 	}
 	b.Accessible(t, "traces")
 	b.Follow("POST /checkout")
-	b.ExpectText("9 spans of 4 services")
+	b.ExpectText("13 spans of 4 services")
 	b.ExpectText("card declined")
+	b.UnfoldFirst("5 × SELECT cart_items")
+	b.Accessible(t, "spans alike")
 	b.UnfoldFirst("Charge")
 	b.Look(t, "explore-trace")
 
