@@ -55,11 +55,6 @@ type Server struct {
 	made atomic.Int64
 	// alive is the pipe whose end is the server's.
 	alive io.WriteCloser
-	// others are the same pipes of servers after the first.
-	others []io.WriteCloser
-	// args and as are how it is started.
-	args []string
-	as   *syscall.SysProcAttr
 }
 
 var started = sync.OnceValues(Start)
@@ -223,18 +218,8 @@ func program(name string) (string, error) {
 	return "", errors.New(missing)
 }
 
-// quick settings leave out the waits for the disk: what is committed survives
-// the end of neither the server nor the machine.
-var quick = []string{"fsync=off", "synchronous_commit=off", "full_page_writes=off"}
-
 // Start starts a server that ends with this process.
-func Start() (*Server, error) { return start(quick) }
-
-// StartDurable starts a server whose commits survive Kill, and ends it with
-// this process. It does not wait for the disk: the machine stays up.
-func StartDurable() (*Server, error) { return start([]string{"fsync=off"}) }
-
-func start(more []string) (*Server, error) {
+func Start() (*Server, error) {
 	initdb, err := program("initdb")
 	if err != nil {
 		return nil, err
@@ -267,69 +252,40 @@ func start(more []string) (*Server, error) {
 	// process, and the shell ends the server and removes the folder.
 	const script = `"$@" & cat >/dev/null; kill -QUIT $!; wait; cd /; rm -rf "$ORIEL_PG_DIR"`
 	args := []string{"-c", script, "sh", postgres, "-D", data, "-k", dir, "-p", "5432", "-c", "listen_addresses="}
-	for _, setting := range append([]string{
-		"wal_level=minimal", "max_wal_senders=0",
+	for _, setting := range []string{
+		"fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
 		"max_connections=400", "shared_buffers=64MB", "autovacuum_naptime=10min", "checkpoint_timeout=1h", "log_min_messages=fatal",
-	}, more...) {
+	} {
 		args = append(args, "-c", setting)
 	}
-	s := &Server{dir: dir, args: args, as: as}
-	return s, s.Again()
-}
-
-// Kill ends the server's process as a crash would; its sessions end with it.
-func (s *Server) Kill() error {
-	text, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
+	run := exec.Command("/bin/sh", args...)
+	run.SysProcAttr, run.Dir = as, dir
+	run.Env = append(os.Environ(), "ORIEL_PG_DIR="+dir)
+	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
-		return fmt.Errorf("find PostgreSQL: %w", err)
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(line)
-	if err != nil {
-		return fmt.Errorf("find PostgreSQL: %w", err)
-	}
-	return syscall.Kill(pid, syscall.SIGKILL)
-}
-
-// Again starts the server over the data that it left, and returns when it
-// answers.
-func (s *Server) Again() error {
-	run := exec.Command("/bin/sh", s.args...)
-	run.SysProcAttr, run.Dir = s.as, s.dir
-	run.Env = append(os.Environ(), "ORIEL_PG_DIR="+s.dir)
-	if s.alive != nil {
-		// The folder goes with the last one.
-		run.Env = append(os.Environ(), "ORIEL_PG_DIR=/nonexistent")
-	}
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close() //nolint:errcheck // the server has its own
 	run.Stdout, run.Stderr = log, log
 	alive, err := run.StdinPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := run.Start(); err != nil {
-		return fmt.Errorf("start PostgreSQL: %w", err)
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	if s.alive == nil {
-		s.alive = alive
-	} else {
-		s.others = append(s.others, alive)
-	}
+	s := &Server{dir: dir, alive: alive}
 	deadline := time.Now().Add(startTimeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for ; ; <-tick.C {
 		err := s.Exec(context.Background(), "SELECT 1")
 		if err == nil {
-			return nil
+			return s, nil
 		}
 		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-			return fmt.Errorf("PostgreSQL does not start: %w\n%s", err, text)
+			text, _ := os.ReadFile(filepath.Join(dir, "log"))
+			return nil, fmt.Errorf("PostgreSQL does not start: %w\n%s", err, text)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 
@@ -37,15 +36,8 @@ type Replicas struct {
 // "oriel serve" if given, and stops them when the test ends.
 func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 	t.Helper()
-	database := pgtest.Empty(t)
-	return StartReplicasOn(t, database, slices.Repeat([]string{database}, n), flags...)
-}
-
-// StartReplicasOn is StartReplicas on a database of the caller's: each process
-// reaches it under a URL of its own, commands under the first.
-func StartReplicasOn(t testing.TB, database string, each []string, flags ...string) *Replicas {
-	t.Helper()
 	r := &Replicas{served: make(map[int]int)}
+	database := pgtest.Empty(t)
 	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetXForwarded()
@@ -60,10 +52,10 @@ func StartReplicasOn(t testing.TB, database string, each []string, flags ...stri
 	t.Cleanup(front.Close)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	env := append(environment(), "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
+	env := append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
 	flags = append([]string{"--public-url", front.URL, "--trusted-proxies", "127.0.0.1"}, flags...)
-	for _, own := range each {
-		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: append(slices.Clone(env), "ORIEL_DATABASE_URL="+own), behind: true}
+	for range n {
+		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: env, behind: true}
 		o.start("127.0.0.1:0")
 		t.Cleanup(func() {
 			if o.cmd != nil {
@@ -75,7 +67,7 @@ func StartReplicasOn(t testing.TB, database string, each []string, flags ...stri
 		})
 		r.Each = append(r.Each, o)
 	}
-	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: append(env, "ORIEL_DATABASE_URL="+database)}
+	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: env}
 	return r
 }
 
