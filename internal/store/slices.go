@@ -37,9 +37,10 @@ func (db *DB) inSlices(ctx context.Context, ids []string, text string, args []an
 		places[i] = fmt.Sprintf("$%d", len(args)+i+1)
 	}
 	text += " AND id IN (" + strings.Join(places, ", ") + ")"
+	slices.Sort(ids) // whoever else does the same locks them in the same order
 	slice := 0
 	for some := range slices.Chunk(ids, sliceRows) {
-		err := db.update(ctx, func(t *tx) error {
+		err := db.updateRows(ctx, func(t *tx) error {
 			var rows int64
 			for few := range slices.Chunk(some, sliceStatement) {
 				// The last id again fills the rest: one text for all.
@@ -61,6 +62,19 @@ func (db *DB) inSlices(ctx context.Context, ids []string, text string, args []an
 		slice++
 	}
 	return nil
+}
+
+// updateRows is update for a write of which each row stands for itself: the
+// statement looks at the row once more when it has locked it, and nothing
+// follows from rows that it does not write. Serialisable, thousands of rows
+// would always have been read or written by somebody else meanwhile, and the
+// write would run again until it gives up. A serialisable write of the same
+// row still notices: whoever writes it second runs again.
+func (db *DB) updateRows(ctx context.Context, do func(*tx) error) error {
+	if db.postgres != nil {
+		return db.postgres.updateAt(ctx, sql.LevelReadCommitted, do)
+	}
+	return db.update(ctx, do)
 }
 
 // endGrants ends the living grants that a condition on one value chooses and

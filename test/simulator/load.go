@@ -67,9 +67,8 @@ func (p population) app(n int) int {
 }
 
 func (p population) client(app int) grant.Client {
-	host := fmt.Sprintf("app-%d.example", app)
 	return grant.Client{
-		ID: grant.ClientID("https://" + host + "/oauth/client.json"), Kind: grant.Document, CreatedAt: p.now,
+		ID: grant.ClientID("reg_" + letters(p.id("app", app))), Kind: grant.Registered, CreatedAt: p.now,
 		Metadata: spec.ClientMetadata{Name: fmt.Sprintf("App %d", app), GrantTypes: []string{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none"},
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/config"
+	"github.com/orielhq/oriel/internal/grant"
 	"github.com/orielhq/oriel/internal/oauth/spec"
 	"github.com/orielhq/oriel/internal/pgtest"
 )
@@ -142,7 +143,7 @@ func simulate(ctx context.Context, o options, p place, dir string, say func(stri
 	if err != nil {
 		return nil, err
 	}
-	w := &world{place: p, master: master, issuer: issuer, at: spec.NewResources(public).Bare()}
+	w := &world{place: p, master: master, issuer: issuer, at: spec.NewResources(public).Bare(), newest: make(map[int]grant.RefreshToken), ended: make(map[int]bool)}
 	w.who = population{seed: o.seed, people: o.people, teams: o.teams, resource: w.at.URL(), now: time.Now()}
 	began := time.Now()
 	if err := p.prepare(ctx, w.who); err != nil {

@@ -87,30 +87,28 @@ func startReplica(ctx context.Context, w place, master grant.MasterKey, issuer s
 
 // figures are what was measured at one number of grants.
 type figures struct {
-	grants              int
-	load                time.Duration
-	size                int64
-	open                time.Duration
-	refresh, cold, hot  times
-	sweep               time.Duration
-	ready               time.Duration // of the built program; 0 where it was not started
-	resident, engines   int64
-	perConnection       int64 // bytes of heap
-	inUse               int
-	revoke, spread      times
-	small, large        int
-	smallTook           time.Duration
-	largeTook           time.Duration
-	largeRefused        time.Duration
-	waited              times // refreshes of others meanwhile
-	hourEnd, hourBack   time.Duration
-	ownList             times
-	residentAfter       int64
-	served              int
-	servedRefresh       times
-	servedCall          times
-	leftOfIntegration   int
-	refusedAfterRevoked int
+	grants             int
+	load               time.Duration
+	size               int64
+	open               time.Duration
+	refresh, cold, hot times
+	sweep              time.Duration
+	ready              time.Duration // of the built program; 0 where it was not started
+	resident           int64
+	perConnection      int64 // bytes of heap
+	inUse              int
+	revoke, spread     times
+	small, large       int
+	smallTook          time.Duration
+	largeTook          time.Duration
+	largeRefused       time.Duration
+	waited             times // refreshes of others meanwhile
+	hourEnd, hourBack  time.Duration
+	ownList            times
+	residentAfter      int64
+	served             int
+	servedRefresh      times
+	servedCall         times
 }
 
 // world is a loaded store with three replicas on it.
@@ -122,6 +120,12 @@ type world struct {
 	clock    clock
 	at       spec.Resource
 	replicas []*replica
+
+	mu sync.Mutex // guards all below
+	// newest are the refresh tokens of grants that have been refreshed, ended
+	// the grants that have ended one by one.
+	newest map[int]grant.RefreshToken
+	ended  map[int]bool
 }
 
 func (w *world) start(ctx context.Context, n int) (time.Duration, error) {
@@ -150,7 +154,23 @@ func (w *world) stop() error {
 }
 
 func (w *world) refresh(ctx context.Context, n int) (grant.Tokens, error) {
-	return w.replicas[0].authority.Refresh(ctx, grant.RefreshRequest{Token: w.who.refreshToken(w.master, n), Client: w.who.client(w.who.app(n)).ID})
+	t, err := w.replicas[0].authority.Refresh(ctx, grant.RefreshRequest{Token: w.token(n), Client: w.who.client(w.who.app(n)).ID})
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.newest[n] = t.Refresh
+	}
+	return t, err
+}
+
+// token is the newest refresh token of a grant.
+func (w *world) token(n int) grant.RefreshToken {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t, ok := w.newest[n]; ok {
+		return t
+	}
+	return w.who.refreshToken(w.master, n)
 }
 
 // pick returns n different grants of those below size whose app is the one
@@ -161,7 +181,7 @@ func (w *world) pick(n, size, app int, salt uint64) []int {
 	for tries := 0; len(out) < n && tries < 1000*n; tries++ {
 		g := r.IntN(size)
 		is := w.who.app(g)
-		if !seen[g] && (is == app || app < 0 && is != smallApp && is != largeApp) {
+		if !seen[g] && !w.ended[g] && (is == app || app < 0 && is != smallApp && is != largeApp) {
 			seen[g] = true
 			out = append(out, g)
 		}
@@ -344,6 +364,7 @@ func (w *world) revoke(ctx context.Context, f *figures) error {
 			return err
 		}
 		committed := time.Now()
+		w.ended[picked[i]] = true
 		last, err := w.everywhere(ctx, t.Access)
 		if err != nil {
 			return err

@@ -76,7 +76,7 @@ func (w *world) serve(ctx context.Context, o options, f *figures, dir, listen st
 
 func (w *world) refreshOverHTTP(ctx context.Context, n int) (string, error) {
 	body := url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {string(w.who.refreshToken(w.master, n))}, "client_id": {string(w.who.client(w.who.app(n)).ID)},
+		"grant_type": {"refresh_token"}, "refresh_token": {string(w.token(n))}, "client_id": {string(w.who.client(w.who.app(n)).ID)},
 	}.Encode()
 	text, err := post(ctx, w.issuer+spec.TokenPath, "application/x-www-form-urlencoded", "", body)
 	if err != nil {
