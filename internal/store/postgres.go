@@ -83,6 +83,9 @@ const (
 	crashShutdown        = "57P02"
 	cannotConnectNow     = "57P03"
 	tooManyConnections   = "53300"
+	// outOfMemory also says that there is no room for another predicate lock,
+	// of which large tables take more; it comes free with others' commits.
+	outOfMemory = "53200"
 )
 
 // feedChannel is where commits that append to the change feed are announced.
@@ -396,7 +399,7 @@ func retryable(err error) bool {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		switch pe.Code {
-		case serializationFailure, deadlockDetected, failedTransaction, adminShutdown, crashShutdown, cannotConnectNow:
+		case serializationFailure, deadlockDetected, failedTransaction, adminShutdown, crashShutdown, cannotConnectNow, outOfMemory:
 			return true
 		}
 		return false
