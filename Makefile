@@ -10,6 +10,7 @@ BENCH    ?= .
 COUNT    ?= 1
 PEER     ?=
 TELEMETRY ?=
+SIMULATE ?=
 
 # The binary that the tests under test/ start, built once for all of them.
 BINARY       := bin/oriel
@@ -65,6 +66,11 @@ bench-peer: build node $(BENCH_MODULES) ## Load Oriel and oidc-provider side by 
 bench-telemetry: build ## Take in 5 million log records and 1 million spans, and ask about them (TELEMETRY="--logs 200000 --spans 50000").
 	$(PURE) $(GO) build -o bin/telemetrybench ./test/telemetrybench
 	bin/telemetrybench $(TELEMETRY)
+
+.PHONY: simulate
+simulate: build postgresql ## Load 1 million people and 5 million grants, and measure (SIMULATE="--people 10000 --grants 50000").
+	$(PURE) $(GO) build -o bin/simulator ./test/simulator
+	bin/simulator $(SIMULATE)
 
 .PHONY: run
 run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.

@@ -318,13 +318,24 @@ func (t *tx) changeGrant(ctx context.Context, id grant.ID, change func(*grant.St
 	return t.record(events...)
 }
 
-// Connections implements grant.Store.
+// Connections implements grant.Store. What is not asked for is not in the
+// statement: "$1 = ” OR person_id = $1" would read every grant there is.
 func (db *DB) Connections(ctx context.Context, f grant.ConnectionFilter) ([]grant.Connection, error) {
-	return query(ctx, db.read, scanConnection, selectConnections+`
-		WHERE grants.ended_at = 0 AND grants.redeemed_at > 0
-			AND ($1 = '' OR grants.person_id = $1) AND ($2 = '' OR grants.client_key = $2) AND ($3 = '' OR grants.team_id = $3)
-		ORDER BY grants.last_used_at DESC, grants.id`,
-		string(f.Person), string(f.Client), string(f.Team))
+	text, args := connectionsQuery(f)
+	return query(ctx, db.read, scanConnection, text, args...)
+}
+
+func connectionsQuery(f grant.ConnectionFilter) (text string, args []any) {
+	text = selectConnections + " WHERE grants.ended_at = 0 AND grants.redeemed_at > 0"
+	for _, by := range []struct{ column, value string }{
+		{"person_id", string(f.Person)}, {"client_key", string(f.Client)}, {"team_id", string(f.Team)},
+	} {
+		if by.value != "" {
+			args = append(args, by.value)
+			text += fmt.Sprintf(" AND grants.%s = $%d", by.column, len(args))
+		}
+	}
+	return text + " ORDER BY grants.last_used_at DESC, grants.id", args
 }
 
 // SaveClient implements grant.Store.
@@ -403,19 +414,7 @@ func (db *DB) SetProductBlocked(ctx context.Context, product string, blocked boo
 
 // EndClientGrants implements grant.Store.
 func (db *DB) EndClientGrants(ctx context.Context, key grant.ClientKey, reason string, at time.Time, ev audit.Event) (int, error) {
-	var ended int64
-	err := db.update(ctx, func(t *tx) error {
-		var err error
-		ended, err = t.exec("UPDATE grants SET ended_at = $1, end_reason = $2 WHERE client_key = $3 AND ended_at = 0", millis(at), reason, string(key))
-		if err != nil {
-			return fmt.Errorf("end grants: %w", err)
-		}
-		if err := t.change(access.ClientChanged, string(key), at); err != nil {
-			return err
-		}
-		return t.record(ev)
-	})
-	return int(ended), err
+	return db.endGrants(ctx, "client_key = $1", string(key), string(key), reason, at, ev)
 }
 
 // SigningKeys implements grant.Store.
@@ -453,23 +452,24 @@ func (db *DB) AddSigningKey(ctx context.Context, k grant.SealedKey, notBefore ti
 
 // SweepGrants implements grant.Store.
 func (db *DB) SweepGrants(ctx context.Context, before time.Time, l grant.Lifetimes) error {
-	return db.update(ctx, func(t *tx) error {
+	if err := db.update(ctx, func(t *tx) error {
 		if _, err := t.exec("DELETE FROM codes WHERE expires_at < $1", millis(before)); err != nil {
 			return fmt.Errorf("sweep codes: %w", err)
 		}
-		// A consent whose code was never redeemed gives nothing any more.
-		if _, err := t.exec("DELETE FROM grants WHERE redeemed_at = 0 AND created_at < $1", millis(before)); err != nil {
-			return fmt.Errorf("sweep unused consents: %w", err)
-		}
-		if _, err := t.exec("DELETE FROM grants WHERE ended_at > 0 AND ended_at < $1", millis(before)); err != nil {
-			return fmt.Errorf("sweep ended grants: %w", err)
-		}
-		if l.Idle == 0 {
-			return nil
-		}
-		if _, err := t.exec("DELETE FROM grants WHERE redeemed_at > 0 AND last_used_at < $1", millis(before.Add(-l.Idle))); err != nil {
-			return fmt.Errorf("sweep idle grants: %w", err)
-		}
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	// Three kinds: a consent whose code was never redeemed gives nothing any
+	// more, neither does what has ended, or is idle.
+	text, args := "(redeemed_at = 0 AND created_at < $1 OR ended_at > 0 AND ended_at < $1", []any{millis(before)}
+	if l.Idle > 0 {
+		text, args = text+" OR redeemed_at > 0 AND last_used_at < $2", append(args, millis(before.Add(-l.Idle)))
+	}
+	text += ")"
+	ids, err := query(ctx, db.read, scanText, "SELECT id FROM grants WHERE "+text+" LIMIT "+strconv.Itoa(maxSwept), args...)
+	if err != nil {
+		return fmt.Errorf("look for grants to sweep: %w", err)
+	}
+	return db.inSlices(ctx, ids, "DELETE FROM grants WHERE "+text, args, func(*tx, int, int64) error { return nil })
 }

@@ -22,20 +22,7 @@ func (db *DB) BlockedProducts(ctx context.Context) ([]string, error) {
 
 // EndProductGrants implements grant.Store.
 func (db *DB) EndProductGrants(ctx context.Context, product, reason string, at time.Time, ev audit.Event) (int, error) {
-	var ended int64
-	err := db.update(ctx, func(t *tx) error {
-		var err error
-		ended, err = t.exec(`UPDATE grants SET ended_at = $1, end_reason = $2
-			WHERE ended_at = 0 AND client_key IN (SELECT key FROM clients WHERE product = $3)`, millis(at), reason, product)
-		if err != nil {
-			return fmt.Errorf("end grants: %w", err)
-		}
-		if err := t.change(access.ClientChanged, access.AnyClient, at); err != nil {
-			return err
-		}
-		return t.record(ev)
-	})
-	return int(ended), err
+	return db.endGrants(ctx, "client_key IN (SELECT key FROM clients WHERE product = $1)", product, access.AnyClient, reason, at, ev)
 }
 
 // DeleteClient implements grant.Store.

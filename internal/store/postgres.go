@@ -83,6 +83,9 @@ const (
 	crashShutdown        = "57P02"
 	cannotConnectNow     = "57P03"
 	tooManyConnections   = "53300"
+	// outOfMemory also says that there is no room for another predicate lock,
+	// of which large tables take more; it comes free with others' commits.
+	outOfMemory = "53200"
 )
 
 // feedChannel is where commits that append to the change feed are announced.
@@ -270,6 +273,10 @@ func explain(c *pgx.ConnConfig, err error) error {
 // be written too. What it costs is running again, and only where two really
 // touch the same: grants, the most frequent write, have each a row of their own.
 func (p *postgres) update(ctx context.Context, do func(*tx) error) error {
+	return p.updateAt(ctx, sql.LevelSerializable, do)
+}
+
+func (p *postgres) updateAt(ctx context.Context, level sql.IsolationLevel, do func(*tx) error) error {
 	select {
 	case <-p.db.closing:
 		return ErrClosed
@@ -278,7 +285,7 @@ func (p *postgres) update(ctx context.Context, do func(*tx) error) error {
 	bounded, cancel := context.WithTimeout(ctx, pgWrite)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		again, err := p.attempt(bounded, do, attempt > patience)
+		again, err := p.attempt(bounded, level, do, attempt > patience)
 		if err == nil || !again {
 			return err
 		}
@@ -306,7 +313,7 @@ func (db *DB) Repeated() int64 {
 
 // attempt runs a write once. again says that it left nothing and may well
 // succeed another time.
-func (p *postgres) attempt(ctx context.Context, do func(*tx) error, inLine bool) (again bool, err error) {
+func (p *postgres) attempt(ctx context.Context, level sql.IsolationLevel, do func(*tx) error, inLine bool) (again bool, err error) {
 	conn, err := p.writes.Conn(ctx)
 	if err != nil {
 		select {
@@ -333,7 +340,7 @@ func (p *postgres) attempt(ctx context.Context, do func(*tx) error, inLine bool)
 			}
 		}()
 	}
-	sqlTx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+	sqlTx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: level})
 	if err != nil {
 		return retryable(err), fmt.Errorf("begin: %w", err)
 	}
@@ -392,7 +399,7 @@ func retryable(err error) bool {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		switch pe.Code {
-		case serializationFailure, deadlockDetected, failedTransaction, adminShutdown, crashShutdown, cannotConnectNow:
+		case serializationFailure, deadlockDetected, failedTransaction, adminShutdown, crashShutdown, cannotConnectNow, outOfMemory:
 			return true
 		}
 		return false

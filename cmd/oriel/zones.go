@@ -1,0 +1,4 @@
+package main
+
+// Time zones, for machines and images that have none.
+import _ "time/tzdata"
