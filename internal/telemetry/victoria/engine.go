@@ -137,9 +137,9 @@ func (c EngineConfig) flags() []string {
 }
 
 // RunEngine runs the log engine in this process until ctx is done, the parent
-// is gone or SIGTERM arrives, then writes everything to disk and returns. It
-// takes the process over: it parses flag.CommandLine from a fixed list, ignores
-// the interrupt that a terminal sends to the whole group, ends the process
+// is gone or, where there is none, SIGTERM arrives, then writes everything to
+// disk and returns. It takes the process over: it parses flag.CommandLine from a
+// fixed list, ignores signals that are sent to the whole group, ends the process
 // when a request panics (the engine's state is then unknown), and can be
 // called once.
 func RunEngine(ctx context.Context, cfg EngineConfig) (err error) {
@@ -148,9 +148,14 @@ func RunEngine(ctx context.Context, cfg EngineConfig) (err error) {
 		return err
 	}
 	signal.Ignore(os.Interrupt)
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
-	defer stop()
-	if cfg.Parent != nil {
+	if cfg.Parent == nil {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGTERM)
+		defer stop()
+	} else {
+		// Service managers send it to every process; the parent still has rows
+		// to hand over, and says when it is done.
+		signal.Ignore(syscall.SIGTERM)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -220,7 +219,6 @@ func (s *Supervisor) runOnce() error {
 		case <-s.stopping.Done():
 		}
 		_ = stdin.Close()
-		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
 		case <-s.killing.Done():
