@@ -27,8 +27,8 @@ help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
-	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test -race -timeout 9m ./...
+test: tools lint build $(VICTORIAMETRICS) ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_VICTORIAMETRICS="$(CURDIR)/$(VICTORIAMETRICS)" $(GO) test -race -timeout 9m ./...
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres $(GO) test -timeout 9m $(ON_POSTGRES)
 
 .PHONY: quick
@@ -72,6 +72,11 @@ run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.
 .PHONY: build
 build: go ## Build the program into bin/oriel, without cgo.
 	$(PURE) $(GO) build -o $(BINARY) ./cmd/oriel
+
+# A metrics server that the tests of internal/telemetry/promremote ask.
+VICTORIAMETRICS := bin/victoria-metrics
+$(VICTORIAMETRICS):
+	$(PURE) GOFLAGS= GOBIN="$(CURDIR)/bin" $(GO) install github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.135.0
 
 .PHONY: vuln
 vuln: go ## Look for known vulnerabilities (govulncheck; fetches its database).

@@ -65,6 +65,8 @@ var mayImport = map[string][]string{
 	"internal/telemetry/disk":     {"internal/telemetry"},
 	"internal/telemetry/prom":     {"internal/telemetry"},
 
+	"internal/telemetry/promremote": {"internal/telemetry", "internal/telemetry/prom"},
+
 	// The whole.
 	"internal/server":          {"*"},
 	"internal/testkit":         {"internal/audit", "internal/config", "internal/grant", "internal/oauth/clientdoc", "internal/org", "internal/pgtest", "internal/server", "internal/store/storetest", "internal/web"},
