@@ -16,10 +16,6 @@ import (
 )
 
 const (
-	// ProofTenantA and ProofTenantB are reserved for Prove: no team has them.
-	ProofTenantA telemetry.TenantID = 1<<32 - 2
-	ProofTenantB telemetry.TenantID = 1<<32 - 3
-
 	proofName = "oriel_proof"
 	// proofAge is the age of the old series: younger than what servers refuse
 	// as too old, and older than how far an instant looks back.
@@ -57,8 +53,9 @@ func (s *Store) Prove(ctx context.Context) error {
 func (s *Store) prove(ctx context.Context) error {
 	// Every run has marks of its own: others may be proving as well.
 	run, now := rand.Text(), s.cfg.Now()
-	marks := map[telemetry.TenantID]string{ProofTenantA: "a" + run, ProofTenantB: "b" + run}
-	for tenant, mark := range marks {
+	marks := map[bool]string{false: "a" + run, true: "b" + run}
+	for second, mark := range marks {
+		tenant := telemetry.ProofTenant(second)
 		payload, err := s.proofPayload(tenant, mark, now)
 		if err != nil {
 			return err
@@ -75,7 +72,7 @@ func (s *Store) prove(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("parse the proof's filter: %w", err)
 	}
-	for tenant, mark := range marks {
+	for second, mark := range marks {
 		all := []string{"hidden", "old", "scoped", "seen"}
 		// First until everything has arrived, so that what is missing below is
 		// missing on purpose.
@@ -90,7 +87,7 @@ func (s *Store) prove(ctx context.Context) error {
 			{"the hidden label", telemetry.Restriction{Hidden: []string{"secret"}}, []string{"old", "scoped", "seen"}},
 			{"the look-back", telemetry.Restriction{LookBack: proofAge / 2}, []string{"hidden", "scoped", "seen"}},
 		} {
-			view := telemetry.NewView(tenant, c.r)
+			view := telemetry.ProofView(second, c.r)
 			if err := s.proveView(ctx, view, mark, run, now, c.want); err != nil {
 				return fmt.Errorf("%s: %w", c.what, err)
 			}

@@ -15,9 +15,11 @@ import (
 
 func TestProve(t *testing.T) {
 	for _, e := range engines(t) {
-		if err := e.Prove(t.Context()); err != nil {
-			t.Errorf("%s: %v", e.name, err)
-		}
+		t.Run(e.name, func(t *testing.T) {
+			if err := e.Prove(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *Store) evaluateThere(ctx context.Context, r reading, q telemetry.Metric
 		form.Set("end", seconds(q.End.UnixMilli()))
 		form.Set("step", strconv.FormatFloat(q.Step.Seconds(), 'f', -1, 64))
 	}
-	form.Set("stats", "1")
+	form.Set("stats", "true")
 	var data struct {
 		ResultType string          `json:"resultType"`
 		Result     json.RawMessage `json:"result"`

@@ -127,7 +127,6 @@ func (*rawSet) Warnings() annotations.Annotations { return nil }
 type sample struct {
 	t  int64
 	f  float64
-	h  *histogram.Histogram
 	fh *histogram.FloatHistogram
 }
 
@@ -141,17 +140,14 @@ func (s sample) T() int64 { return s.t }
 func (s sample) F() float64 { return s.f }
 
 // H implements chunks.Sample.
-func (s sample) H() *histogram.Histogram { return s.h }
+func (sample) H() *histogram.Histogram { return nil }
 
 // FH implements chunks.Sample.
 func (s sample) FH() *histogram.FloatHistogram { return s.fh }
 
 // Type implements chunks.Sample.
 func (s sample) Type() chunkenc.ValueType {
-	switch {
-	case s.h != nil:
-		return chunkenc.ValHistogram
-	case s.fh != nil:
+	if s.fh != nil {
 		return chunkenc.ValFloatHistogram
 	}
 	return chunkenc.ValFloat
@@ -159,9 +155,6 @@ func (s sample) Type() chunkenc.ValueType {
 
 // Copy implements chunks.Sample.
 func (s sample) Copy() chunks.Sample {
-	if s.h != nil {
-		s.h = s.h.Copy()
-	}
 	if s.fh != nil {
 		s.fh = s.fh.Copy()
 	}
@@ -226,7 +219,8 @@ func (s *Store) remoteRead(ctx context.Context, q reading, mint, maxt int64, mat
 			if h.IsFloatHistogram() {
 				one.samples = append(one.samples, sample{t: h.Timestamp, fh: h.ToFloatHistogram()})
 			} else {
-				one.samples = append(one.samples, sample{t: h.Timestamp, h: h.ToIntHistogram()})
+				// The engine works on these anyway.
+				one.samples = append(one.samples, sample{t: h.Timestamp, fh: h.ToIntHistogram().ToFloat(nil)})
 			}
 		}
 		one.samples = inOrder(one.samples, mint, maxt)

@@ -299,8 +299,8 @@ func (s *server) read(w http.ResponseWriter, r *http.Request, db *tsdb.DB) {
 					t, f := it.At()
 					ts.Samples = append(ts.Samples, prompb.Sample{Timestamp: t, Value: f})
 				} else {
-					t, h := it.AtFloatHistogram(nil)
-					ts.Histograms = append(ts.Histograms, prompb.FromFloatHistogram(t, h))
+					t, h := it.AtHistogram(nil)
+					ts.Histograms = append(ts.Histograms, prompb.FromIntHistogram(t, h))
 				}
 			}
 			result.Timeseries = append(result.Timeseries, ts)

@@ -71,6 +71,18 @@ func victoriaMetrics(t testing.TB) engine {
 			t.Fatal("VictoriaMetrics does not start")
 		}
 	}
-	s := open(t, Config{URL: "http://" + address, Server: VictoriaMetrics, Tenancy: Tenancy{Label: "oriel_tenant"}})
+	s := open(t, Config{URL: "http://" + address, Server: VictoriaMetrics, Tenancy: Tenancy{Label: "oriel_tenant"}, HTTP: &http.Client{Transport: flushing{get}}})
 	return engine{"victoriametrics", s, func() { get("/internal/force_flush") }}
+}
+
+// flushing makes everything written visible at once: else it takes seconds.
+type flushing struct{ get func(path string) bool }
+
+// RoundTrip implements http.RoundTripper.
+func (f flushing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if r.URL.Path == "/api/v1/write" {
+		f.get("/internal/force_flush")
+	}
+	return resp, err
 }
