@@ -16,6 +16,8 @@ SIMULATE ?=
 BINARY       := bin/oriel
 NODE_MODULES := test/node/node_modules/.package-lock.json
 BENCH_MODULES := test/bench/node_modules/.package-lock.json
+# A metrics server that the tests of internal/telemetry/promremote ask.
+VICTORIAMETRICS := bin/victoria-metrics
 # What touches the store runs a second time on PostgreSQL, and what asks for
 # logs and spans over VictoriaLogs clusters, where most of the time is waiting;
 # the store's own tests and those of engines do so by themselves.
@@ -29,8 +31,8 @@ help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
-	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test -race -timeout 9m ./...
+test: tools lint build $(VICTORIAMETRICS) ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_VICTORIAMETRICS="$(CURDIR)/$(VICTORIAMETRICS)" $(GO) test -race -timeout 9m ./...
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres ORIEL_TEST_LOG_ENGINE=cluster $(GO) test -p 3 -timeout 9m $(DISTRIBUTED)
 
 .PHONY: quick
@@ -79,6 +81,9 @@ run: go ## Start Oriel on http://127.0.0.1:8080 with data in ./oriel-data.
 .PHONY: build
 build: go ## Build the program into bin/oriel, without cgo.
 	$(PURE) $(GO) build -o $(BINARY) ./cmd/oriel
+
+$(VICTORIAMETRICS):
+	$(PURE) GOFLAGS= GOBIN="$(CURDIR)/bin" $(GO) install github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.135.0
 
 .PHONY: vuln
 vuln: go ## Look for known vulnerabilities (govulncheck; fetches its database).

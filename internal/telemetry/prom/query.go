@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -69,7 +70,7 @@ func (s *Store) read(ctx context.Context, view telemetry.View, b telemetry.Budge
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	sc, err := s.scope(view)
+	sc, err := newScope(view, s.cfg.Now(), s.cfg.Retention)
 	if err != nil {
 		return fmt.Errorf("apply the data scope: %w", err)
 	}
@@ -166,20 +167,9 @@ func syntaxError(err error) error {
 
 // QueryMetrics implements telemetry.Metrics.
 func (s *Store) QueryMetrics(ctx context.Context, view telemetry.View, q telemetry.MetricQuery, b telemetry.Budget) (telemetry.MetricResult, error) {
-	expr, err := parse(s.parser, q.Expr)
+	expr, err := checkQuery(s.parser, q)
 	if err != nil {
 		return telemetry.MetricResult{}, err
-	}
-	instant := q.Start.Equal(q.End)
-	switch {
-	case q.Start.IsZero() || q.End.Before(q.Start):
-		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: "the start of the time range must not be after its end", Offset: -1}
-	case !instant && q.Step < time.Millisecond:
-		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: "a time range needs a step of at least 1ms", Offset: -1}
-	case !instant && q.End.Sub(q.Start)/q.Step > maxSteps:
-		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: fmt.Sprintf("the range has more than %d steps; use a larger step", maxSteps), Offset: -1}
-	case !instant && expr.Type() != parser.ValueTypeVector && expr.Type() != parser.ValueTypeScalar:
-		return telemetry.MetricResult{}, &telemetry.QueryError{Problem: "over a time range the expression must give a vector or a scalar; wrap a range selector like x[5m] in a function such as rate()", Offset: -1}
 	}
 	b = withDefaults(b, 0)
 	result := telemetry.MetricResult{Query: expr.String()}
@@ -187,31 +177,56 @@ func (s *Store) QueryMetrics(ctx context.Context, view telemetry.View, q telemet
 		if v.scope.warning != "" {
 			result.Warnings = append(result.Warnings, v.scope.warning)
 		}
-		engine := s.engine(b)
-		var query promql.Query
-		var err error
-		if instant {
-			query, err = engine.NewInstantQuery(ctx, v, nil, result.Query, q.End)
-		} else {
-			query, err = engine.NewRangeQuery(ctx, v, nil, result.Query, q.Start, q.End, q.Step)
-		}
-		if err != nil {
-			return err
-		}
-		defer query.Close()
-		r := query.Exec(ctx)
-		if r.Err != nil {
-			return r.Err
-		}
-		result.Series, result.More = convert(r.Value, b.Rows)
-		warnings, notes := r.Warnings.AsStrings(result.Query, 5, 5)
-		result.Warnings = append(append(result.Warnings, warnings...), notes...)
-		if stats := query.Stats(); stats != nil && stats.Samples != nil {
-			result.Samples = stats.Samples.TotalSamples
-		}
-		return nil
+		return evaluate(ctx, s.cfg.Logger, s.parser, v, q, b, &result)
 	})
 	return result, err
+}
+
+// checkQuery parses a query's expression, and checks its times.
+func checkQuery(p parser.Parser, q telemetry.MetricQuery) (parser.Expr, error) {
+	expr, err := parse(p, q.Expr)
+	if err != nil {
+		return nil, err
+	}
+	instant := q.Start.Equal(q.End)
+	switch {
+	case q.Start.IsZero() || q.End.Before(q.Start):
+		return nil, &telemetry.QueryError{Problem: "the start of the time range must not be after its end", Offset: -1}
+	case !instant && q.Step < time.Millisecond:
+		return nil, &telemetry.QueryError{Problem: "a time range needs a step of at least 1ms", Offset: -1}
+	case !instant && q.End.Sub(q.Start)/q.Step > maxSteps:
+		return nil, &telemetry.QueryError{Problem: fmt.Sprintf("the range has more than %d steps; use a larger step", maxSteps), Offset: -1}
+	case !instant && expr.Type() != parser.ValueTypeVector && expr.Type() != parser.ValueTypeScalar:
+		return nil, &telemetry.QueryError{Problem: "over a time range the expression must give a vector or a scalar; wrap a range selector like x[5m] in a function such as rate()", Offset: -1}
+	}
+	return expr, nil
+}
+
+// evaluate answers result.Query from what can be read.
+func evaluate(ctx context.Context, log *slog.Logger, p parser.Parser, from storage.Queryable, q telemetry.MetricQuery, b telemetry.Budget, result *telemetry.MetricResult) error {
+	engine := newEngine(log, p, b)
+	var query promql.Query
+	var err error
+	if q.Start.Equal(q.End) {
+		query, err = engine.NewInstantQuery(ctx, from, nil, result.Query, q.End)
+	} else {
+		query, err = engine.NewRangeQuery(ctx, from, nil, result.Query, q.Start, q.End, q.Step)
+	}
+	if err != nil {
+		return err
+	}
+	defer query.Close()
+	r := query.Exec(ctx)
+	if r.Err != nil {
+		return r.Err
+	}
+	result.Series, result.More = convert(r.Value, b.Rows)
+	warnings, notes := r.Warnings.AsStrings(result.Query, 5, 5)
+	result.Warnings = append(append(result.Warnings, warnings...), notes...)
+	if stats := query.Stats(); stats != nil && stats.Samples != nil {
+		result.Samples = stats.Samples.TotalSamples
+	}
+	return nil
 }
 
 // convert copies a result, whose memory the engine uses again.
@@ -278,9 +293,9 @@ func histogramOf(h *histogram.FloatHistogram) *telemetry.Histogram {
 	return out
 }
 
-// selectors parses the selectors of a series query, one that matches
+// parseSelectors parses the selectors of a series query, one that matches
 // everything where there are none.
-func (s *Store) selectors(q telemetry.SeriesQuery) ([][]*labels.Matcher, error) {
+func parseSelectors(p parser.Parser, q telemetry.SeriesQuery) ([][]*labels.Matcher, error) {
 	if q.Start.IsZero() || q.End.Before(q.Start) {
 		return nil, &telemetry.QueryError{Problem: "the start of the time range must not be after its end", Offset: -1}
 	}
@@ -292,7 +307,7 @@ func (s *Store) selectors(q telemetry.SeriesQuery) ([][]*labels.Matcher, error) 
 		if len(text) > maxExprBytes {
 			return nil, &telemetry.QueryError{Problem: fmt.Sprintf("a selector is longer than %d bytes", maxExprBytes), Offset: -1}
 		}
-		m, err := s.parser.ParseMetricSelector(text)
+		m, err := p.ParseMetricSelector(text)
 		if err != nil {
 			return nil, syntaxError(err)
 		}
@@ -304,7 +319,7 @@ func (s *Store) selectors(q telemetry.SeriesQuery) ([][]*labels.Matcher, error) 
 // each calls do with the labels of every selected series until it returns
 // false, with some more than once where several selectors match.
 func (s *Store) each(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget, do func(*database, labels.Labels) bool) error {
-	sets, err := s.selectors(q)
+	sets, err := parseSelectors(s.parser, q)
 	if err != nil {
 		return err
 	}
@@ -389,6 +404,17 @@ func (s *Store) LabelValues(ctx context.Context, view telemetry.View, name strin
 // MetricInfos implements telemetry.Metrics: of metrics with a visible series.
 func (s *Store) MetricInfos(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) (infos []telemetry.MetricInfo, more bool, err error) {
 	b = withDefaults(b, q.Limit)
+	infos, more, err = collectInfos(b, len(q.Selectors) > 1, func(do func(*database, labels.Labels) bool) error {
+		return s.each(ctx, view, q, b, do)
+	}, func(db *database, series string) telemetry.MetricInfo { return db.infos.get(series) })
+	if err == nil && view.Filter() != nil {
+		err = s.withoutForeignWords(ctx, view, infos, b)
+	}
+	return infos, more, err
+}
+
+// collectInfos describes the metrics of series, which may come twice.
+func collectInfos(b telemetry.Budget, twice bool, each func(func(*database, labels.Labels) bool) error, info func(*database, string) telemetry.MetricInfo) (infos []telemetry.MetricInfo, more bool, err error) {
 	type found struct {
 		telemetry.MetricInfo
 		labels map[string]bool
@@ -396,8 +422,8 @@ func (s *Store) MetricInfos(ctx context.Context, view telemetry.View, q telemetr
 	byName := make(map[string]*found)   // of a metric
 	bySeries := make(map[string]*found) // of a series
 	counted := make(map[uint64]bool)    // series, where they may come twice
-	err = s.each(ctx, view, q, b, func(db *database, l labels.Labels) bool {
-		if len(q.Selectors) > 1 {
+	err = each(func(db *database, l labels.Labels) bool {
+		if twice {
 			h := l.Hash()
 			if counted[h] {
 				return true
@@ -408,7 +434,7 @@ func (s *Store) MetricInfos(ctx context.Context, view telemetry.View, q telemetr
 		f := bySeries[name]
 		if f == nil {
 			name = strings.Clone(name)
-			info := db.infos.get(name)
+			info := info(db, name)
 			if f = byName[info.Name]; f == nil {
 				if more = more || len(byName) == b.Rows; more {
 					return true // the others are still counted
@@ -434,10 +460,7 @@ func (s *Store) MetricInfos(ctx context.Context, view telemetry.View, q telemetr
 		infos = append(infos, f.MetricInfo)
 	}
 	slices.SortFunc(infos, func(a, b telemetry.MetricInfo) int { return strings.Compare(a.Name, b.Name) })
-	if view.Filter() != nil {
-		err = s.withoutForeignWords(ctx, view, infos, b)
-	}
-	return infos, more, err
+	return infos, more, nil
 }
 
 // withoutForeignWords takes the words away from metrics that have a series
@@ -472,7 +495,7 @@ func (s *Store) withoutForeignWords(ctx context.Context, view telemetry.View, in
 
 // Exemplars implements telemetry.Metrics: the newest ones of each series.
 func (s *Store) Exemplars(ctx context.Context, view telemetry.View, q telemetry.SeriesQuery, b telemetry.Budget) (exemplars []telemetry.Exemplar, more bool, err error) {
-	sets, err := s.selectors(q)
+	sets, err := parseSelectors(s.parser, q)
 	if err != nil {
 		return nil, false, err
 	}

@@ -62,13 +62,24 @@ func (s *Store) writeRemote(ctx context.Context, tenant telemetry.TenantID, vers
 	}
 	rejected = make(map[string]int64)
 	app := s.appender(ctx, db, rejected)
-	for family, m := range series.infos {
-		db.infos.note(family, m)
+	if w = series.appendTo(ctx, app); app.failed != nil {
+		return Written{}, nil, fmt.Errorf("write metrics: %w", errors.Join(app.failed, app.Rollback()))
 	}
-	for i := range series.n {
-		one, err := series.at(i)
+	if err := app.Commit(); err != nil {
+		return Written{}, nil, fmt.Errorf("write metrics: %w: %w", telemetry.ErrUnavailable, err)
+	}
+	return w, rejected, nil
+}
+
+// appendTo appends all series until one fails.
+func (r remoteSeries) appendTo(ctx context.Context, app *appender) (w Written) {
+	for family, m := range r.infos {
+		app.note(family, m)
+	}
+	for i := range r.n {
+		one, err := r.at(i)
 		if err != nil || !validLabels(one.labels) {
-			rejected[ReasonInvalid] += int64(max(1, one.samples))
+			app.rejected[ReasonInvalid] += int64(max(1, one.samples))
 			continue
 		}
 		w.add(one.append(app))
@@ -76,13 +87,10 @@ func (s *Store) writeRemote(ctx context.Context, tenant telemetry.TenantID, vers
 			app.failed = ctx.Err()
 		}
 		if app.failed != nil {
-			return Written{}, nil, fmt.Errorf("write metrics: %w", errors.Join(app.failed, app.Rollback()))
+			return w
 		}
 	}
-	if err := app.Commit(); err != nil {
-		return Written{}, nil, fmt.Errorf("write metrics: %w: %w", telemetry.ErrUnavailable, err)
-	}
-	return w, rejected, nil
+	return w
 }
 
 func (w *Written) add(v Written) {
@@ -166,7 +174,7 @@ func decodeRemote(version int, data []byte) (remoteSeries, error) {
 			return oneSeries{samples: n}, err
 		}
 		return oneSeries{l, n, func(a *appender) Written {
-			a.db.infos.note(l.Get(telemetry.MetricName), m)
+			a.note(l.Get(telemetry.MetricName), m)
 			r := remoteAppend{appender: a, labels: l}
 			for _, e := range ts.Exemplars {
 				if x, err := e.ToExemplar(&b, req.Symbols); err == nil {

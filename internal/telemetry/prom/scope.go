@@ -2,9 +2,11 @@ package prom
 
 import (
 	"context"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -33,13 +35,16 @@ func (sc *scope) restrict(match func(labels.Labels) bool) {
 	sc.match = func(l labels.Labels) bool { return match(l) && (before == nil || before(l)) }
 }
 
-func (s *Store) scope(view telemetry.View) (scope, error) {
-	now := s.cfg.Now()
-	since := now.Add(-s.cfg.Retention)
-	if d := view.LookBack(); d > 0 && d < s.cfg.Retention {
-		since = now.Add(-d)
+// newScope returns what the view leaves visible. A retention of 0 bounds
+// nothing.
+func newScope(view telemetry.View, now time.Time, retention time.Duration) (scope, error) {
+	sc := scope{since: math.MinInt64, hidden: view.Hidden()}
+	if retention > 0 {
+		sc.since = now.Add(-retention).UnixMilli()
 	}
-	sc := scope{since: since.UnixMilli(), hidden: view.Hidden()}
+	if d := view.LookBack(); d > 0 && (d < retention || retention == 0) {
+		sc.since = now.Add(-d).UnixMilli()
+	}
 	if view.LookBack() > 0 {
 		// The index knows names and values of whole blocks; series know more.
 		sc.match = func(labels.Labels) bool { return true }

@@ -347,12 +347,12 @@ func diskBytes(dir string) (n int64, err error) {
 	return n, nil
 }
 
-// engine returns a query engine with the limits of one query; making one
+// newEngine returns a query engine with the limits of one query; making one
 // costs little.
-func (s *Store) engine(b telemetry.Budget) *promql.Engine {
+func newEngine(log *slog.Logger, p parser.Parser, b telemetry.Budget) *promql.Engine {
 	return promql.NewEngine(promql.EngineOpts{
-		Logger: s.cfg.Logger, MaxSamples: b.Bytes / bytesPerSample, Timeout: b.Time, LookbackDelta: lookback,
-		EnableAtModifier: true, EnableNegativeOffset: true, Parser: s.parser,
+		Logger: log, MaxSamples: b.Bytes / bytesPerSample, Timeout: b.Time, LookbackDelta: lookback,
+		EnableAtModifier: true, EnableNegativeOffset: true, Parser: p,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Milliseconds() },
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote/otlptranslator/prometheusremotewrite"
 	"github.com/prometheus/prometheus/tsdb"
@@ -216,16 +217,23 @@ func (r *renamer) metric(m pmetric.Metric) (points int, reason string) {
 // An appender refuses single samples instead of whole requests.
 type appender struct {
 	storage.AppenderV2
-	store    *Store
-	db       *database
+	// newSeries says whether a series may begin.
+	newSeries func() bool
+	// note keeps what is said about a metric.
+	note     func(name string, m metadata.Metadata)
 	rejected map[string]int64
 	now      time.Time
+	// retention bounds the age of samples; 0 does not.
+	retention time.Duration
 	// failed is an error that is not the sample's.
 	failed error
 }
 
 func (s *Store) appender(ctx context.Context, db *database, rejected map[string]int64) *appender {
-	return &appender{AppenderV2: db.AppenderV2(ctx), store: s, db: db, rejected: rejected, now: s.cfg.Now()}
+	return &appender{
+		AppenderV2: db.AppenderV2(ctx), rejected: rejected, now: s.cfg.Now(), retention: s.cfg.Retention, note: db.infos.note,
+		newSeries: func() bool { return db.Head().NumSeries() < s.cfg.MaxSeries },
+	}
 }
 
 // Append implements storage.AppenderV2.
@@ -237,7 +245,7 @@ func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v
 		a.rejected[reason]++
 		return 0, nil
 	}
-	a.db.infos.note(o.MetricFamilyName, o.Metadata)
+	a.note(o.MetricFamilyName, o.Metadata)
 	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, o)
 	if err == nil {
 		return ref, nil
@@ -258,7 +266,7 @@ func (a *appender) refuse(l labels.Labels, t int64) (reason string) {
 	switch {
 	case t > a.now.Add(FutureTolerance).UnixMilli():
 		return ReasonTooNew
-	case t < a.now.Add(-a.store.cfg.Retention).UnixMilli():
+	case a.retention > 0 && t < a.now.Add(-a.retention).UnixMilli():
 		return ReasonTooOld
 	}
 	n, size, tooLarge := 0, 0, false
@@ -270,7 +278,7 @@ func (a *appender) refuse(l labels.Labels, t int64) (reason string) {
 	if tooLarge || n > maxLabels || size > maxLabelsBytes {
 		return ReasonLabels
 	}
-	if a.db.Head().NumSeries() >= a.store.cfg.MaxSeries {
+	if !a.newSeries() {
 		refs, ok := a.AppenderV2.(storage.GetRef)
 		if !ok {
 			return ReasonSeries

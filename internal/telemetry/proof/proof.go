@@ -17,9 +17,9 @@ import (
 	"github.com/orielhq/oriel/internal/telemetry"
 )
 
-// The tenants that are never a team's: teams are numbered from 1.
+// Which of the tenants that are never a team's.
 const (
-	first telemetry.TenantID = ^telemetry.TenantID(0) - iota
+	first = iota
 	second
 	empty
 )
@@ -44,7 +44,7 @@ func refuse(format string, a ...any) error { return &RefusedError{fmt.Sprintf(fo
 
 // A row is a marked row: which tenant's, of which data scope, how old.
 type row struct {
-	tenant telemetry.TenantID
+	tenant int
 	scope  string
 	age    time.Duration
 }
@@ -56,7 +56,7 @@ var rows = []row{
 }
 
 // mark is what tells a row from all others.
-func (r row) mark() string { return fmt.Sprintf("t%d-%s-%s", ^r.tenant, r.scope, r.age) }
+func (r row) mark() string { return fmt.Sprintf("t%d-%s-%s", r.tenant, r.scope, r.age) }
 
 // A signal is what is proven: how rows are written and read.
 type signal struct {
@@ -84,7 +84,7 @@ func Logs(ctx context.Context, now time.Time, reader telemetry.Logs, writer tele
 					Attributes: []telemetry.Field{{Name: secretField, Value: value}},
 				}
 			}
-			return writer.WriteLogs(ctx, rows[0].tenant, batch)
+			return writer.WriteLogs(ctx, telemetry.ProofTenant(rows[0].tenant), batch)
 		},
 		read: func(ctx context.Context, view telemetry.View, pipes string) ([]telemetry.LogRow, error) {
 			res, err := reader.QueryLogs(ctx, view, telemetry.LogQuery{Text: question(trace, pipes), Start: now.Add(-2 * oldAge), End: now.Add(time.Minute)}, telemetry.Budget{})
@@ -106,7 +106,7 @@ func Spans(ctx context.Context, now time.Time, reader telemetry.Spans, writer te
 					Resource: []telemetry.Field{{Name: scopeField, Value: r.scope}}, Attributes: []telemetry.Field{{Name: secretField, Value: value}},
 				}
 			}
-			return writer.WriteSpans(ctx, rows[0].tenant, batch)
+			return writer.WriteSpans(ctx, telemetry.ProofTenant(rows[0].tenant), batch)
 		},
 		read: func(ctx context.Context, view telemetry.View, pipes string) ([]telemetry.LogRow, error) {
 			res, err := reader.QuerySpans(ctx, view, telemetry.SpanQuery{Text: question(trace, pipes), Start: now.Add(-2 * oldAge), End: now.Add(time.Minute)}, telemetry.Budget{})
@@ -130,12 +130,12 @@ func random() string {
 }
 
 func prove(ctx context.Context, s signal) error {
-	for _, tenant := range []telemetry.TenantID{first, second} {
+	for _, tenant := range []int{first, second} {
 		if err := s.write(ctx, of(tenant)); err != nil {
 			return fmt.Errorf("write rows to prove the engine: %w", err)
 		}
 	}
-	for _, tenant := range []telemetry.TenantID{first, second} {
+	for _, tenant := range []int{first, second} {
 		if err := s.visible(ctx, tenant); err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func prove(ctx context.Context, s signal) error {
 	return errors.Join(s.tenants(ctx), s.scopes(ctx), s.hidden(ctx), s.lookBack(ctx))
 }
 
-func of(tenant telemetry.TenantID) []row {
+func of(tenant int) []row {
 	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.tenant != tenant })
 }
 
@@ -175,14 +175,14 @@ func wanted(keep func(row) bool) (marks []string) {
 }
 
 // visible waits until the tenant's rows are found.
-func (s signal) visible(ctx context.Context, tenant telemetry.TenantID) error {
+func (s signal) visible(ctx context.Context, tenant int) error {
 	want := wanted(func(r row) bool { return r.tenant == tenant })
 	deadline := time.NewTimer(visibleWithin)
 	defer deadline.Stop()
 	tick := time.NewTicker(visiblePoll)
 	defer tick.Stop()
 	for {
-		marks, err := s.marks(ctx, telemetry.NewView(tenant, telemetry.Restriction{}), "")
+		marks, err := s.marks(ctx, telemetry.ProofView(tenant, telemetry.Restriction{}), "")
 		if err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func (s signal) visible(ctx context.Context, tenant telemetry.TenantID) error {
 }
 
 func (s signal) tenants(ctx context.Context) error {
-	marks, err := s.marks(ctx, telemetry.NewView(empty, telemetry.Restriction{}), "")
+	marks, err := s.marks(ctx, telemetry.ProofView(empty, telemetry.Restriction{}), "")
 	if err == nil && len(marks) > 0 {
 		err = refuse("a tenant that has nothing is shown others' rows: does it, or a proxy before it, drop the headers AccountID and ProjectID?")
 	}
@@ -215,7 +215,7 @@ func (s signal) scopes(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prove the engine: %w", err)
 	}
-	view := telemetry.NewView(first, telemetry.Restriction{Filter: filter})
+	view := telemetry.ProofView(first, telemetry.Restriction{Filter: filter})
 	want := wanted(func(r row) bool { return r.tenant == first && r.scope == "a" })
 	for _, pipes := range []string{"", "union (THESE) | uniq by (" + s.mark + ")"} {
 		marks, err := s.marks(ctx, view, pipes)
@@ -237,7 +237,7 @@ func (s signal) scopes(ctx context.Context) error {
 }
 
 func (s signal) hidden(ctx context.Context) error {
-	view := telemetry.NewView(first, telemetry.Restriction{Hidden: []string{secretField}})
+	view := telemetry.ProofView(first, telemetry.Restriction{Hidden: []string{secretField}})
 	found, err := s.read(ctx, view, "")
 	if err != nil {
 		return fmt.Errorf("read rows to prove the engine: %w", err)
@@ -258,7 +258,7 @@ func (s signal) hidden(ctx context.Context) error {
 }
 
 func (s signal) lookBack(ctx context.Context) error {
-	marks, err := s.marks(ctx, telemetry.NewView(first, telemetry.Restriction{LookBack: lookBack}), "")
+	marks, err := s.marks(ctx, telemetry.ProofView(first, telemetry.Restriction{LookBack: lookBack}), "")
 	if err != nil {
 		return err
 	}
