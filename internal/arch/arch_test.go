@@ -78,7 +78,7 @@ var mayImport = map[string][]string{
 	"internal/pgtest":          {},
 
 	"internal/telemetry/victoria/victoriatest": {},
-	"internal/arch":            {},
+	"internal/arch": {},
 }
 
 // root is the repository, seen from this package.

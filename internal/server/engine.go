@@ -167,9 +167,8 @@ func (e *engine) stop(ctx context.Context) error {
 	defer cancel()
 	starts := 0
 	if e.remote != nil {
-		e.remote.stop()
-		e.remote.ended.Wait()
-		if e.remote.state() != "" {
+		e.remote.end()
+		if e.remote.trouble() != "" {
 			cancel()
 		}
 	}
@@ -195,7 +194,7 @@ func (e *engine) stop(ctx context.Context) error {
 // all is well.
 func (e *engine) ready() (engine, spool string) {
 	if e.remote != nil {
-		engine = e.remote.state()
+		engine = e.remote.trouble()
 	} else if ok, reason := e.supervisor.Ready(); !ok {
 		engine = reason
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/url"
 	"slices"
@@ -63,7 +64,7 @@ func (e *engines) all() []*engine {
 func (e *engines) QueryLogs(ctx context.Context, view telemetry.View, q telemetry.LogQuery, b telemetry.Budget) (telemetry.LogResult, error) {
 	tenant, _ := view.Tenant()
 	one := e.of(tenant)
-	if one.unproven() != "" {
+	if one.remote.unproven() != "" {
 		return telemetry.LogResult{}, telemetry.ErrUnavailable
 	}
 	return one.client.QueryLogs(ctx, view, q, b)
@@ -73,7 +74,7 @@ func (e *engines) QueryLogs(ctx context.Context, view telemetry.View, q telemetr
 func (e *engines) QuerySpans(ctx context.Context, view telemetry.View, q telemetry.SpanQuery, b telemetry.Budget) (telemetry.SpanResult, error) {
 	tenant, _ := view.Tenant()
 	one := e.of(tenant)
-	if one.unproven() != "" {
+	if one.remote.unproven() != "" {
 		return telemetry.SpanResult{}, telemetry.ErrUnavailable
 	}
 	return one.client.QuerySpans(ctx, view, q, b)
@@ -144,8 +145,10 @@ type remoteState struct {
 	name   string // for messages
 	client *remote.Client
 	prove  func(context.Context) error
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
+	// ask asks whether the engine answers.
+	ask   func(context.Context) error
+	stop  context.CancelFunc
+	ended sync.WaitGroup
 
 	mu sync.Mutex // guards the rest
 	// proven holds once the proof succeeded; until then nothing is asked of
@@ -175,6 +178,7 @@ func startRemote(ctx context.Context, c engineConfig, endpoint remote.Endpoint) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", state.name, err)
 	}
+	state.ask = e.client.Ready
 	state.prove = func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 		defer cancel()
@@ -183,51 +187,79 @@ func startRemote(ctx context.Context, c engineConfig, endpoint remote.Endpoint) 
 		}
 		return proof.Logs(ctx, time.Now(), e.client, e.client)
 	}
-	err = state.prove(ctx)
-	if _, ok := errors.AsType[*proof.RefusedError](err); ok {
-		return nil, fmt.Errorf("%s cannot be used: %w", state.name, err)
+	if err := state.first(ctx, c.log); err != nil {
+		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	state.proved(err)
-	if err != nil {
-		c.log.WarnContext(ctx, state.name+" is not used until it has proven that it keeps teams apart", "err", err)
-	}
-	// Each engine has a spool of its own, and keeps it wherever else in the
-	// file it moves.
-	sum := sha256.Sum256([]byte(endpoint.WriteURL))
 	e.spool, err = openSpool(ctx, spool.Config{
-		Name: c.signal, Dir: c.store.Path(c.spool + "-" + hex.EncodeToString(sum[:6])), Sink: provenSink{e}, MaxBytes: limit, Settle: victoria.WrittenAfter,
+		Name: c.signal, Dir: c.store.Path(spoolOf(c.spool, endpoint.WriteURL)), Sink: provenSink{state, e.client}, MaxBytes: limit, Settle: victoria.WrittenAfter,
 		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf(address.Host + address.Path),
 	})
 	if err != nil {
 		return nil, err
 	}
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	state.stop = stop
-	state.ended.Go(func() { state.watch(watching, e, c) })
+	state.start(ctx, c.log)
 	return e, nil
+}
+
+// spoolOf is the folder of the spool of one of several engines: an engine keeps
+// it wherever else in the file it moves.
+func spoolOf(dir, writeURL string) string {
+	sum := sha256.Sum256([]byte(writeURL))
+	return dir + "-" + hex.EncodeToString(sum[:6])
+}
+
+// first runs the proof of a start.
+func (s *remoteState) first(ctx context.Context, log *slog.Logger) error {
+	err := s.prove(ctx)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.proved(err)
+	switch {
+	case err == nil:
+	case refusedBy(err):
+		return fmt.Errorf("%s cannot be used: %w", s.name, err)
+	default:
+		log.WarnContext(ctx, s.name+" is not used until it has proven that it keeps teams apart", "err", err)
+	}
+	return nil
+}
+
+// refusedBy tells an engine that must not be used from one that was not
+// reached.
+func refusedBy(err error) bool {
+	return err != nil && !errors.Is(err, telemetry.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
 }
 
 // proved notes how a proof went.
 func (s *remoteState) proved(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	refused, isRefused := errors.AsType[*proof.RefusedError](err)
 	switch {
 	case err == nil:
 		s.proven, s.reason = true, ""
-	case isRefused:
-		s.reason = s.name + " cannot be used: " + refused.Reason
+	case refusedBy(err):
+		s.reason = s.name + " cannot be used: " + err.Error()
 	default:
 		s.reason = s.name + " does not answer, and has not yet proven that it keeps teams apart"
 	}
 }
 
+// start begins to watch the engine, until end.
+func (s *remoteState) start(ctx context.Context, log *slog.Logger) {
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.ended.Go(func() { s.watch(watching, log) })
+}
+
+func (s *remoteState) end() {
+	s.stop()
+	s.ended.Wait()
+}
+
 // watch asks whether the engine answers, and proves it where that is still to
 // be done, until ctx ends.
-func (s *remoteState) watch(ctx context.Context, e *engine, c engineConfig) {
+func (s *remoteState) watch(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(probePeriod)
 	defer tick.Stop()
 	for {
@@ -236,18 +268,19 @@ func (s *remoteState) watch(ctx context.Context, e *engine, c engineConfig) {
 			return
 		case <-tick.C:
 		}
-		if e.unproven() != "" {
+		if s.unproven() != "" {
 			err := s.prove(ctx)
 			s.proved(err)
-			if err == nil {
-				c.log.Info(s.name + " has proven that it keeps teams apart, and is used now")
-			} else if _, ok := errors.AsType[*proof.RefusedError](err); ok {
-				c.log.Error(s.name+" cannot be used", "err", err)
+			switch {
+			case err == nil:
+				log.Info(s.name + " has proven that it keeps teams apart, and is used now")
+			case refusedBy(err):
+				log.Error(s.name+" cannot be used", "err", err)
 			}
 			continue
 		}
 		ask, cancel := context.WithTimeout(ctx, probeTimeout)
-		err := e.client.Ready(ask)
+		err := s.ask(ask)
 		cancel()
 		reason := ""
 		if err != nil || s.client.Open() {
@@ -255,7 +288,7 @@ func (s *remoteState) watch(ctx context.Context, e *engine, c engineConfig) {
 		}
 		s.mu.Lock()
 		if s.reason != reason && ctx.Err() == nil {
-			c.log.Warn(s.name, "answers", reason == "")
+			log.Warn(s.name, "answers", reason == "")
 			s.reason = reason
 		}
 		s.mu.Unlock()
@@ -263,20 +296,20 @@ func (s *remoteState) watch(ctx context.Context, e *engine, c engineConfig) {
 }
 
 // unproven says why nothing may be asked of the engine, "" where it may.
-func (e *engine) unproven() string {
-	if e.remote == nil {
+func (s *remoteState) unproven() string {
+	if s == nil {
 		return ""
 	}
-	e.remote.mu.Lock()
-	defer e.remote.mu.Unlock()
-	if e.remote.proven {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proven {
 		return ""
 	}
-	return e.remote.reason
+	return s.reason
 }
 
-// state says why the engine does not answer, "" where it does.
-func (s *remoteState) state() string {
+// trouble says why the engine does not serve, "" where it does.
+func (s *remoteState) trouble() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reason == "" && s.client.Open() {
@@ -286,21 +319,18 @@ func (s *remoteState) state() string {
 }
 
 // A provenSink sends nobody's rows to an engine that may mix them up.
-type provenSink struct{ *engine }
+type provenSink struct {
+	state *remoteState
+	spool.Sink
+}
 
 // Deliver implements spool.Sink.
 func (s provenSink) Deliver(ctx context.Context, tenant telemetry.TenantID, payload []byte) (string, error) {
-	if reason := s.unproven(); reason != "" {
+	if reason := s.state.unproven(); reason != "" {
 		return "", fmt.Errorf("%w: %s", telemetry.ErrUnavailable, reason)
 	}
-	return s.client.Deliver(ctx, tenant, payload)
+	return s.Sink.Deliver(ctx, tenant, payload)
 }
-
-// Instance implements spool.Sink.
-func (s provenSink) Instance(ctx context.Context) (string, error) { return s.client.Instance(ctx) }
-
-// Flush implements spool.Sink.
-func (s provenSink) Flush(ctx context.Context) error { return s.client.Flush(ctx) }
 
 // waitReady returns when all engines answer, for commands.
 func (t *telemetryStore) waitReady(ctx context.Context) error {
@@ -313,11 +343,16 @@ func (t *telemetryStore) waitReady(ctx context.Context) error {
 				}
 				return nil
 			}
-			if reason := one.remote.state(); reason != "" {
+			if reason := one.remote.trouble(); reason != "" {
 				return errors.New(reason)
 			}
 			return nil
 		})
+	}
+	if t.metrics != nil {
+		if reason, _ := t.metrics.ready(); reason != "" {
+			return errors.Join(g.Wait(), errors.New(reason))
+		}
 	}
 	return g.Wait()
 }

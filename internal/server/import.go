@@ -128,7 +128,7 @@ func openOutlet(ctx context.Context, c ImportConfig, logsOnly bool) (*outlet, er
 		Writer: store.logs, flush: func(ctx context.Context) error { return store.flush(ctx, logsOnly) }, close: end,
 	}
 	if !logsOnly {
-		out.SpanWriter, out.MetricWriter = store.spans, pastWriter{store.metrics.Past()}
+		out.SpanWriter, out.MetricWriter = store.spans, store.metrics.past()
 	}
 	return out, nil
 }

@@ -99,7 +99,7 @@ func (s *Server) commands() *http.Server {
 			return nil, e.of(tenant).spool.Append(ctx, spool.Record{Tenant: tenant, Payload: payload})
 		})
 	}
-	past := pastWriter{t.metrics.Past()}
+	past := t.metrics.past()
 	take(inletSamples, past.WriteSamples)
 	take(inletMetrics, func(ctx context.Context, tenant telemetry.TenantID, payload []byte) (map[string]int64, error) {
 		req := pmetricotlp.NewExportRequest()
@@ -142,7 +142,7 @@ func (t *telemetryStore) flush(ctx context.Context, logsOnly bool) error {
 	if logsOnly {
 		return nil
 	}
-	return t.metrics.Past().Settle(ctx)
+	return t.metrics.settle(ctx)
 }
 
 func answerInlet(w http.ResponseWriter, err error) {

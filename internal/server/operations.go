@@ -62,6 +62,8 @@ type readiness struct {
 	Access string `json:"access"`
 	Logs   string `json:"logs"`
 	Spans  string `json:"spans"`
+	// Metrics is there where they are kept on another machine.
+	Metrics string `json:"metrics,omitempty"`
 	// Ingest says why new telemetry is refused: a full spool or disk.
 	Ingest string `json:"ingest"`
 	// Teams are the engines of teams that have their own: "logs of shop".
@@ -71,7 +73,7 @@ type readiness struct {
 // all yields every part and what is said of it, in the same order each time.
 func (r readiness) all() iter.Seq2[string, string] {
 	return func(yield func(part, is string) bool) {
-		for _, p := range [][2]string{{"store", r.Store}, {"access", r.Access}, {"logs", r.Logs}, {"spans", r.Spans}, {"ingest", r.Ingest}} {
+		for _, p := range [][2]string{{"store", r.Store}, {"access", r.Access}, {"logs", r.Logs}, {"spans", r.Spans}, {"metrics", r.Metrics}, {"ingest", r.Ingest}} {
 			if !yield(p[0], p[1]) {
 				return
 			}
@@ -102,6 +104,10 @@ func (s *Server) engineLines() []web.Engine {
 		return web.Engine{Name: strings.ToUpper(name[:1]) + name[1:], Trouble: cmp.Or(trouble, spool)}
 	}
 	lines := []web.Engine{line("logs", s.telemetry.logs.usual), line("spans", s.telemetry.spans.usual)}
+	if m, ok := s.telemetry.metrics.(*remoteMetrics); ok {
+		engine, spool := m.ready()
+		lines = append(lines, web.Engine{Name: "Metrics", Trouble: cmp.Or(engine, spool)})
+	}
 	own := s.telemetry.teamEngines()
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		lines = append(lines, line(name, own[name]))
@@ -139,6 +145,13 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return engine
 	}
 	ready.Logs, ready.Spans = of(s.telemetry.logs.usual), of(s.telemetry.spans.usual)
+	if m, ok := s.telemetry.metrics.(*remoteMetrics); ok {
+		engine, spool := m.ready()
+		ready.Metrics = cmp.Or(engine, "ok")
+		if spool != "" {
+			ready.Ingest, status = spool, http.StatusServiceUnavailable
+		}
+	}
 	for name, e := range s.telemetry.teamEngines() {
 		if ready.Teams == nil {
 			ready.Teams = make(map[string]string)

@@ -295,7 +295,7 @@ func (s *Server) mount() error {
 		return err
 	}
 	in, err := ingest.New(ingest.Config{
-		Keys: keyChecker{s.gate}, Writer: s.telemetry.logs, Spans: s.telemetry.spans, Metrics: s.telemetry.metrics, Remote: remoteWriter{s.telemetry.metrics}, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
+		Keys: keyChecker{s.gate}, Writer: s.telemetry.logs, Spans: s.telemetry.spans, Metrics: s.telemetry.metrics, Remote: s.telemetry.metrics, Ready: s.telemetry.watermark.Check, Logger: s.log, Now: s.Now,
 		Retention: s.Settings.Telemetry.Retention, SpanRetention: s.Settings.Traces, Registerer: s.registry,
 	})
 	if err != nil {

@@ -13,10 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/orielhq/oriel/internal/config"
-	"github.com/orielhq/oriel/internal/ingest"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/disk"
-	"github.com/orielhq/oriel/internal/telemetry/prom"
 	"github.com/orielhq/oriel/internal/telemetry/remote"
 )
 
@@ -72,7 +70,7 @@ type telemetryStore struct {
 	watermark *disk.Watermark
 	logs      *engines
 	spans     *engines
-	metrics   *prom.Store
+	metrics   metricStore
 }
 
 func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, err error) {
@@ -122,9 +120,7 @@ func openTelemetry(ctx context.Context, c telemetryConfig) (t *telemetryStore, e
 		return t, err
 	}
 	// After the engines: their spools' locks guard this folder too.
-	t.metrics, err = prom.Open(prom.Config{
-		Dir: c.store.Path(metricsDir), Retention: metricRetention, Check: t.watermark.Check, Logger: c.log, Now: c.now,
-	})
+	t.metrics, err = startMetrics(ctx, c, common, file.Metrics, metricRetention)
 	return t, err
 }
 
@@ -176,16 +172,7 @@ func (t *telemetryStore) close(ctx context.Context) error {
 	}
 	err := g.Wait()
 	if t.metrics != nil {
-		err = errors.Join(err, t.metrics.Close())
+		err = errors.Join(err, t.metrics.close(ctx))
 	}
 	return err
-}
-
-// remoteWriter takes Prometheus remote write into the metrics.
-type remoteWriter struct{ metrics *prom.Store }
-
-// WriteRemote implements ingest.RemoteWriter.
-func (r remoteWriter) WriteRemote(ctx context.Context, tenant telemetry.TenantID, version int, data []byte) (ingest.RemoteWritten, map[string]int64, error) {
-	w, rejected, err := r.metrics.WriteRemote(ctx, tenant, version, data)
-	return ingest.RemoteWritten(w), rejected, err
 }

@@ -66,7 +66,7 @@ func Usage(ctx context.Context, c UsageConfig, teams []org.Team) ([]SignalUsage,
 }
 
 func (t *telemetryStore) usage(ctx context.Context, teams []org.Team) ([]SignalUsage, error) {
-	metrics, err := t.metrics.Usage()
+	metrics, err := t.metrics.usage()
 	if err != nil {
 		return nil, err
 	}

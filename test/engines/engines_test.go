@@ -99,6 +99,7 @@ func readyz(s *testkit.Server) (parts map[string]any, status int) {
 // An engine that cannot be reached when the server starts is not asked until it
 // has proven itself; what is sent meanwhile waits, and is found then.
 func TestEngineComesLater(t *testing.T) {
+	t.Parallel()
 	c := victoriatest.StartCluster(t)
 	if err := c.Insert.Kill(); err != nil {
 		t.Fatal(err)
@@ -151,6 +152,7 @@ func TestEngineComesLater(t *testing.T) {
 
 // A team has an engine of its own; the others stay where they are.
 func TestEngineOfATeam(t *testing.T) {
+	t.Parallel()
 	c := victoriatest.StartCluster(t)
 	s := testkit.Start(t, func(k *config.Server) { k.SelfTeam = "-" })
 	s.WaitReady()
@@ -185,6 +187,7 @@ func TestEngineOfATeam(t *testing.T) {
 // A server does not start over an engine that mixes teams up, nor over a file
 // that is wrong.
 func TestEngineIsRefused(t *testing.T) {
+	t.Parallel()
 	c := victoriatest.StartCluster(t)
 	careless := func(to string) string {
 		target, err := url.Parse(to)
@@ -222,5 +225,65 @@ func TestEngineIsRefused(t *testing.T) {
 	}
 	if err := start("logs: {uri: 'http://a'}\n"); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("a wrong file: %v", err)
+	}
+}
+
+// Metrics on a server of somebody else: they are found by whose they are, wait
+// while it is away, and are found then.
+func TestMetricsElsewhere(t *testing.T) {
+	t.Parallel()
+	binary := os.Getenv("ORIEL_TEST_VICTORIAMETRICS")
+	if binary == "" {
+		t.Fatal("ORIEL_TEST_VICTORIAMETRICS names no program: make test builds one")
+	}
+	vm := victoriatest.StartProcess(t, binary, "-storageDataPath="+t.TempDir(), "-retentionPeriod=1y", "-search.latencyOffset=0s", "-inmemoryDataFlushInterval=1s")
+	s := testkit.Start(t, func(k *config.Server) {
+		k.SelfTeam = "-"
+		k.Telemetry.Engines = file(t, fmt.Sprintf("metrics: {url: '%s', server: victoriametrics, tenant_label: oriel_tenant}\n", vm.URL))
+	})
+	s.WaitReady()
+	shop, bank := newTeam(s, "shop"), newTeam(s, "bank")
+	gauge := func(m *team, name string, value int) {
+		t.Helper()
+		body := fmt.Sprintf(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"svc"}}]},"scopeMetrics":[{"metrics":[{"name":%q,"gauge":{"dataPoints":[{"timeUnixNano":"%d","asInt":"%d"}]}}]}]}]}`,
+			name, time.Now().UnixNano(), value)
+		if res := s.Do(http.MethodPost, "/v1/metrics", body, "Authorization", "Bearer "+m.key, "Content-Type", "application/json"); res.Status != http.StatusOK {
+			t.Fatalf("send: %d %s", res.Status, res.Body)
+		}
+	}
+	ask := func(m *team, expr string) string {
+		t.Helper()
+		// The server's clock may be ahead by up to an hour.
+		args, err := json.Marshal(map[string]any{"name": "query_metrics", "arguments": map[string]any{"query": "last_over_time(" + expr + "[2h])", "instant": true}})
+		s.Must(err)
+		return m.Call("tools/call", string(args)).Body
+	}
+	gauge(shop, "stock", 7)
+	gauge(bank, "loans", 9)
+	defer func() {
+		if t.Failed() {
+			t.Log(ask(shop, "stock"))
+		}
+	}()
+	defer func() {
+		if t.Failed() {
+			t.Log(ask(shop, "stock"))
+		}
+	}()
+	s.Eventually(soon, "both are found", func() bool {
+		return strings.Contains(ask(shop, "stock"), `\t7`) && strings.Contains(ask(bank, "loans"), `\t9`)
+	})
+	if text := ask(bank, `{__name__=~"stock|loans"}`); strings.Contains(text, `\t7`) || !strings.Contains(text, `\t9`) || strings.Contains(text, "oriel_tenant") {
+		t.Errorf("the bank sees: %s", text)
+	}
+	s.Must(vm.Kill())
+	gauge(shop, "late", 5)
+	if text := ask(shop, "late"); !strings.Contains(text, "temporarily unavailable") {
+		t.Errorf("while it is away: %s", text)
+	}
+	s.Must(vm.Start())
+	s.Eventually(soon, "what waited is found", func() bool { return strings.Contains(ask(shop, "late"), `\t5`) })
+	if parts, _ := readyz(s); parts["metrics"] != "ok" {
+		t.Errorf("readyz: %v", parts)
 	}
 }

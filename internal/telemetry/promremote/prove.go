@@ -44,6 +44,9 @@ func (s *Store) Prove(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("prove the metrics' server: %w: it does not show in time what it took", telemetry.ErrUnavailable)
 	}
+	if errors.Is(err, errForeign) {
+		return errShows{"its answers", "another tenant's series"}
+	}
 	if err != nil {
 		return fmt.Errorf("prove the metrics' server: %w", err)
 	}
@@ -53,7 +56,7 @@ func (s *Store) Prove(ctx context.Context) error {
 func (s *Store) prove(ctx context.Context) error {
 	// Every run has marks of its own: others may be proving as well.
 	run, now := rand.Text(), s.cfg.Now()
-	marks := []string{ "a" + run, "b" + run}
+	marks := []string{"a" + run, "b" + run}
 	for second, mark := range marks {
 		tenant := telemetry.ProofTenant(second)
 		payload, err := s.proofPayload(tenant, mark, now)

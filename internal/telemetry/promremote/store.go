@@ -306,13 +306,17 @@ func tenantMatcher(label string, tenant telemetry.TenantID) *labels.Matcher {
 	return labels.MustNewMatcher(labels.MatchRegexp, label, number(tenant))
 }
 
+// errForeign is what a server that mixes tenants up answers: to those who asked
+// it is as if it did not answer at all.
+var errForeign = fmt.Errorf("%w: it answered with a series of another tenant", telemetry.ErrUnavailable)
+
 // own takes the tenant's label away from a series' labels. A series of anybody
 // else is an error: the server does not do as it is told.
 func (s *Store) own(q reading, b *labels.Builder) (labels.Labels, error) {
 	if label := s.cfg.Tenancy.Label; label != "" {
 		if b.Get(label) != number(q.tenant) {
 			s.cfg.Logger.Error("the metrics' server answered with a series of another tenant")
-			return labels.EmptyLabels(), telemetry.ErrUnavailable
+			return labels.EmptyLabels(), errForeign
 		}
 		b.Del(label)
 	}

@@ -26,6 +26,8 @@ type File struct {
 	// Logs and Traces are of all teams; nil is the embedded engine.
 	Logs   *Endpoint `yaml:"logs"`
 	Traces *Endpoint `yaml:"traces"`
+	// Metrics are of all teams; nil is the embedded storage.
+	Metrics *Metrics `yaml:"metrics"`
 	// Teams have engines of their own, by slug.
 	Teams map[string]Signals `yaml:"teams"`
 }
@@ -52,6 +54,32 @@ type Endpoint struct {
 	KeyFile  string `yaml:"key_file"`
 	// Timeout is how long an engine may take to begin its answer.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Metrics are an engine that speaks Prometheus' HTTP API and remote write.
+type Metrics struct {
+	// Endpoint's WriteURL is the whole address of remote write; empty is URL
+	// with /api/v1/write.
+	Endpoint `yaml:",inline"`
+	// Server is the kind: prometheus, mimir, thanos or victoriametrics.
+	Server string `yaml:"server"`
+	// TenantHeader or TenantLabel carries the team's number; where both are
+	// empty, {tenant} in the paths of both URLs does.
+	TenantHeader string `yaml:"tenant_header"`
+	TenantLabel  string `yaml:"tenant_label"`
+}
+
+// servers are the kinds that Metrics.Server may name.
+var servers = []string{"prometheus", "mimir", "thanos", "victoriametrics"}
+
+func (m *Metrics) check() error {
+	write := m.WriteURL
+	err := m.Endpoint.check()
+	m.WriteURL = write // the default is another one here
+	if !slices.Contains(servers, m.Server) {
+		err = errors.Join(err, fmt.Errorf("server %q: write one of %s", m.Server, strings.Join(servers, ", ")))
+	}
+	return err
 }
 
 // Bounds of an Endpoint's Timeout, and what an empty one is.
@@ -107,6 +135,11 @@ func parse(text []byte) (f File, err error) {
 	}
 	check("logs", f.Logs)
 	check("traces", f.Traces)
+	if f.Metrics != nil {
+		if err := f.Metrics.check(); err != nil {
+			errs = append(errs, fmt.Errorf("metrics: %w", err))
+		}
+	}
 	for _, slug := range f.Slugs() {
 		team := f.Teams[slug]
 		if team == (Signals{}) {
@@ -116,8 +149,8 @@ func parse(text []byte) (f File, err error) {
 		check("teams: "+slug+": traces", team.Traces)
 	}
 	errs = append(errs, f.apart())
-	if f.Logs == nil && f.Traces == nil && len(f.Teams) == 0 {
-		errs = append(errs, errors.New("it names no engine; write logs, traces or teams"))
+	if f.Logs == nil && f.Traces == nil && f.Metrics == nil && len(f.Teams) == 0 {
+		errs = append(errs, errors.New("it names no engine; write logs, traces, metrics or teams"))
 	}
 	return f, errors.Join(errs...)
 }
@@ -146,11 +179,13 @@ func (f File) apart() error {
 // readable turns the decoder's words for Go types into ours.
 func readable(err error) error {
 	text := strings.NewReplacer(
-		" in type remote.File", "; the keys are logs, traces and teams (metrics are always kept here)",
+		" in type remote.File", "; the keys are logs, traces, metrics and teams",
 		" in type remote.Signals", "; the keys of a team are logs and traces",
+		" in type remote.Metrics", "; the keys are url, write_url, server, tenant_header, tenant_label, authorization_file, ca_file, cert_file, key_file and timeout",
 		" in type remote.Endpoint", "; the keys are url, write_url, authorization_file, ca_file, cert_file, key_file and timeout",
 		"into time.Duration", "as a duration such as 30s",
 		"into remote.Endpoint", "as an engine, which is written {url: https://…}",
+		"into remote.Metrics", "as an engine, which is written {url: https://…, server: mimir, tenant_header: X-Scope-OrgID}",
 		"into remote.Signals", "as a team's engines, which are written {logs: {url: https://…}}",
 		"into remote.File", "as the file, which begins with logs:, traces: or teams:",
 		"yaml: ", "", "unmarshal errors:\n  ", "", "unmarshal ", "read ", "cannot unmarshal", "cannot read",

@@ -112,6 +112,24 @@ func (c *Cluster) Flush(ctx context.Context) error {
 	return nil
 }
 
+// StartProcess starts another program that takes -httpListenAddr and answers
+// at /health, such as VictoriaMetrics, and ends it with the test.
+func StartProcess(tb testing.TB, binary string, args ...string) *Process {
+	tb.Helper()
+	p, err := start(binary, args...)
+	if p != nil {
+		tb.Cleanup(func() {
+			if p.cmd != nil {
+				_ = p.Kill()
+			}
+		})
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
 func start(binary string, args ...string) (*Process, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
