@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 GO       ?= go
 FUZZTIME ?= 30s
+FAULTS   ?= 5m
 BENCH    ?= .
 COUNT    ?= 1
 PEER     ?=
@@ -41,6 +42,10 @@ lint: go ## Check formatting (gofumpt), go vet and staticcheck.
 	if [ -n "$$unformatted" ]; then echo "not formatted, run 'go tool gofumpt -w' on:"; echo "$$unformatted"; exit 1; fi
 	$(PURE) $(GO) vet ./...
 	$(PURE) $(GO) tool staticcheck ./...
+
+.PHONY: faults
+faults: build postgresql ## Load three replicas for FAULTS (5m) while they, PostgreSQL and the network between are killed and cut.
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/faults -run='^TestFaults$$' -count=1 -v -timeout=60m -faults.time=$(FAULTS)
 
 .PHONY: fuzz
 fuzz: go ## Run every fuzz target for FUZZTIME (30s) each.

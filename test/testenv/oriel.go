@@ -149,14 +149,16 @@ func (o *Oriel) start(listen string) {
 		if m == nil {
 			return errors.New("it printed no address yet")
 		}
-		o.URL = m[1]
-		if !o.behind {
-			return nil
+		at := m[1]
+		if o.behind {
+			if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
+				return errors.New("it logged no address yet")
+			}
+			at = "http://" + m[1]
 		}
-		if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
-			return errors.New("it logged no address yet")
+		if o.URL != at { // others read it while a process is started again
+			o.URL = at
 		}
-		o.URL = "http://" + m[1]
 		return nil
 	})
 	o.Ready(startLimit)

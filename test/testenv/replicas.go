@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -36,8 +37,15 @@ type Replicas struct {
 // "oriel serve" if given, and stops them when the test ends.
 func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 	t.Helper()
-	r := &Replicas{served: make(map[int]int)}
 	database := pgtest.Empty(t)
+	return StartReplicasOn(t, database, slices.Repeat([]string{database}, n), flags...)
+}
+
+// StartReplicasOn is StartReplicas for one replica at each address of a
+// database, which commands reach at database.
+func StartReplicasOn(t testing.TB, database string, addresses []string, flags ...string) *Replicas {
+	t.Helper()
+	r := &Replicas{served: make(map[int]int)}
 	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetXForwarded()
@@ -52,10 +60,12 @@ func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 	t.Cleanup(front.Close)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	env := append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
+	env := func(database string) []string {
+		return append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
+	}
 	flags = append([]string{"--public-url", front.URL, "--trusted-proxies", "127.0.0.1"}, flags...)
-	for range n {
-		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: env, behind: true}
+	for _, address := range addresses {
+		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: env(address), behind: true}
 		o.start("127.0.0.1:0")
 		t.Cleanup(func() {
 			if o.cmd != nil {
@@ -67,7 +77,7 @@ func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 		})
 		r.Each = append(r.Each, o)
 	}
-	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: env}
+	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: env(database)}
 	return r
 }
 
