@@ -19,6 +19,8 @@ BENCH_MODULES := test/bench/node_modules/.package-lock.json
 # What touches the store runs a second time on PostgreSQL; the store's own tests
 # do so by themselves.
 ON_POSTGRES := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash
+# These clients' tests are of one process: its engine, its files, its link.
+ONE_PROCESS := ^(TestEngineKilled|TestImport|TestFromTheLinkToLogLines)$$
 # vet, staticcheck and the binary use the same build without cgo; only the race
 # detector needs it. Mixing them compiles every dependency once more.
 PURE := CGO_ENABLED=0
@@ -31,6 +33,7 @@ help: ## Print this list.
 test: tools lint build ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test -race -timeout 9m ./...
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres $(GO) test -timeout 9m $(ON_POSTGRES)
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_REPLICAS=3 $(GO) test -timeout 9m ./test/clients -skip='$(ONE_PROCESS)'
 
 .PHONY: quick
 quick: go postgresql ## Run what needs nothing but Go and PostgreSQL, without the race detector.
@@ -46,6 +49,11 @@ lint: go ## Check formatting (gofumpt), go vet and staticcheck.
 .PHONY: faults
 faults: build postgresql ## Load three replicas for FAULTS (5m) while they, PostgreSQL and the network between are killed and cut.
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/faults -run='^TestFaults$$' -count=1 -v -timeout=60m -faults.time=$(FAULTS)
+
+.PHONY: bench-replicas
+bench-replicas: build postgresql ## Measure three replicas' revocation spread under load, and one against two replicas.
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/replicas -run='^TestRevocationSpreadUnderLoad$$' -count=1 -v -timeout=30m -spread.revocations=1000
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/replicas -run='^$$' -bench=Replicas -benchtime=10s -count=$(COUNT)
 
 .PHONY: fuzz
 fuzz: go ## Run every fuzz target for FUZZTIME (30s) each.

@@ -11,13 +11,43 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/orielhq/oriel/internal/pgtest"
 )
+
+// ReplicasVariable chooses how many processes StartOriel starts. What looks
+// into one process, or at telemetry that came in otherwise than by SendLogs
+// and SendOTLP, does not work with several: each has an engine of its own.
+const ReplicasVariable = "ORIEL_TEST_REPLICAS"
+
+// Processes returns how many processes StartOriel starts.
+func Processes(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv(ReplicasVariable)
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s: write a number", ReplicasVariable, text)
+	}
+	return n
+}
+
+// engines are the installations to which telemetry is sent.
+func (o *Oriel) engines() []*Oriel {
+	if len(o.each) > 0 {
+		return o.each
+	}
+	return []*Oriel{o}
+}
 
 // Replicas are several processes of the program on one PostgreSQL, behind a
 // proxy that sends each request to the next one.
@@ -131,4 +161,14 @@ func (r *Replicas) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, last
+}
+
+// Pin binds a process of the program, and none of its children, to one
+// processor, counted from 0.
+func (o *Oriel) Pin(processor int) {
+	o.t.Helper()
+	out, err := exec.Command("taskset", "--all-tasks", "--cpu-list", "--pid", strconv.Itoa(processor), strconv.Itoa(o.cmd.Process.Pid)).CombinedOutput()
+	if err != nil {
+		o.t.Fatalf("taskset: %v\n%s", err, out)
+	}
 }
