@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 GO       ?= go
 FUZZTIME ?= 30s
+FAULTS   ?= 5m
 BENCH    ?= .
 COUNT    ?= 1
 PEER     ?=
@@ -20,8 +21,11 @@ BENCH_MODULES := test/bench/node_modules/.package-lock.json
 VICTORIAMETRICS := bin/victoria-metrics
 # What touches the store runs a second time on PostgreSQL, and what asks for
 # logs and spans over VictoriaLogs clusters, where most of the time is waiting;
-# the store's own tests and those of engines do so by themselves.
-DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash ./internal/tools ./test/quality
+# the store's own tests and those of engines do so by themselves. The clients'
+# tests are run with three replicas on PostgreSQL.
+DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/conformance ./test/crash ./internal/tools ./test/quality
+# These clients' tests are of one process: its engine, its files, its link.
+ONE_PROCESS := ^(TestEngineKilled|TestImport|TestFromTheLinkToLogLines)$$
 # vet, staticcheck and the binary use the same build without cgo; only the race
 # detector needs it. Mixing them compiles every dependency once more.
 PURE := CGO_ENABLED=0
@@ -34,6 +38,7 @@ help: ## Print this list.
 test: tools lint build $(VICTORIAMETRICS) ## Install what is missing, then check and test everything (with Chromium, Node.js, PostgreSQL and the race detector).
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_VICTORIAMETRICS="$(CURDIR)/$(VICTORIAMETRICS)" $(GO) test -race -timeout 9m ./...
 	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_DATABASE=postgres ORIEL_TEST_LOG_ENGINE=cluster $(GO) test -p 3 -timeout 9m $(DISTRIBUTED)
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" ORIEL_TEST_REPLICAS=3 $(GO) test -timeout 9m ./test/clients -skip='$(ONE_PROCESS)'
 
 .PHONY: quick
 quick: go postgresql ## Run what needs nothing but Go and PostgreSQL, without the race detector.
@@ -45,6 +50,15 @@ lint: go ## Check formatting (gofumpt), go vet and staticcheck.
 	if [ -n "$$unformatted" ]; then echo "not formatted, run 'go tool gofumpt -w' on:"; echo "$$unformatted"; exit 1; fi
 	$(PURE) $(GO) vet ./...
 	$(PURE) $(GO) tool staticcheck ./...
+
+.PHONY: faults
+faults: build postgresql ## Load three replicas for FAULTS (5m) while they, PostgreSQL and the network between are killed and cut.
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/faults -run='^TestFaults$$' -count=1 -v -timeout=60m -faults.time=$(FAULTS)
+
+.PHONY: bench-replicas
+bench-replicas: build postgresql ## Measure three replicas' revocation spread under load, and one against two replicas.
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/replicas -run='^TestRevocationSpreadUnderLoad$$' -count=1 -v -timeout=30m -spread.revocations=1000
+	ORIEL_TEST_BINARY="$(CURDIR)/$(BINARY)" $(GO) test ./test/replicas -run='^$$' -bench=Replicas -benchtime=10s -count=$(COUNT)
 
 .PHONY: fuzz
 fuzz: go ## Run every fuzz target for FUZZTIME (30s) each.

@@ -221,7 +221,7 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	site, err := web.New(web.Config{Pages: pages, Logger: s.log, Now: s.Now, PublicURL: s.public.String(), TrustedProxies: proxies})
+	site, err := web.New(web.Config{Pages: pages, Logger: s.log, Now: s.Now, PublicURL: s.public.String(), TrustedProxies: proxies, Unavailable: unavailable})
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (s *Site) handle(h HandlerFunc, answer func(http.ResponseWriter, *http.Requ
 		aborted := errors.Is(err, http.ErrAbortHandler)
 		if err != nil && !aborted {
 			if w.status == 0 {
-				answer(w, r, asError(err))
+				answer(w, r, s.asError(err))
 			} else {
 				// The answer has begun: all that can still be done is to
 				// end it visibly.
@@ -114,8 +114,12 @@ func (s *Site) recovered(h HandlerFunc, w http.ResponseWriter, r *http.Request) 
 	return h(w, r)
 }
 
+// awayFor is when whoever asked is told to come again while something that we
+// need is away.
+const awayFor = 2 * time.Second
+
 // asError decides what the one who asked is told about an error.
-func asError(err error) *Error {
+func (s *Site) asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Status == 0 {
 			c := *e
@@ -130,6 +134,13 @@ func asError(err error) *Error {
 			Public: fmt.Sprintf("The request is larger than %d bytes.", tooLarge.Limit),
 		}
 	}
+	if s.Unavailable != nil && s.Unavailable(err) {
+		return &Error{
+			Status: http.StatusServiceUnavailable, Cause: err, RetryAfter: awayFor,
+			Public: "Oriel cannot answer this right now.",
+			Next:   "Try again in a moment.",
+		}
+	}
 	return &Error{
 		Status: http.StatusInternalServerError, Cause: err,
 		Public: "Something went wrong on our side.",
@@ -142,7 +153,7 @@ func asError(err error) *Error {
 func (s *Site) logRequest(r *http.Request, w *recorder, err error, took time.Duration) {
 	level := slog.LevelInfo
 	if err != nil {
-		if e := asError(err); e.Status >= 500 || w.statusCode() < 400 {
+		if e := s.asError(err); e.Status >= 500 || w.statusCode() < 400 {
 			level = slog.LevelError
 		}
 	}

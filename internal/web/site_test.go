@@ -104,6 +104,22 @@ func TestErrorsAsJSON(t *testing.T) {
 	}
 }
 
+func TestUnavailable(t *testing.T) {
+	away := errors.New("the database is on fire")
+	s, log := newSite(t, "https://oriel.example")
+	s.Unavailable = func(err error) bool { return errors.Is(err, away) }
+	handler := func(http.ResponseWriter, *http.Request) error { return fmt.Errorf("read: %w", away) }
+	for name, h := range map[string]http.Handler{"page": s.Page(handler), "API": s.API(handler)} {
+		w := serve("GET /x", h, httptest.NewRequest("GET", "/x", nil))
+		if w.Code != 503 || w.Header().Get("Retry-After") != "2" || strings.Contains(w.Body.String(), "fire") {
+			t.Errorf("%s: %d, Retry-After %q: %s", name, w.Code, w.Header().Get("Retry-After"), w.Body)
+		}
+	}
+	if !strings.Contains(log.String(), "on fire") {
+		t.Error("the cause is not in the log")
+	}
+}
+
 func TestErrorsAsPage(t *testing.T) {
 	s, _ := newSite(t, "https://oriel.example")
 	w := serve("GET /x", s.Page(func(http.ResponseWriter, *http.Request) error { return errors.New("disk on fire") }), httptest.NewRequest("GET", "/x", nil))

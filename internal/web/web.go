@@ -26,7 +26,8 @@ import (
 type HandlerFunc func(http.ResponseWriter, *http.Request) error
 
 // Error is an error that says what whoever asked is told. Errors of any other
-// type are our own fault: they become a 500 that shows only the request id.
+// type are our own fault: they become a 500 that shows only the request id, or
+// a 503 where Config.Unavailable knows that they pass.
 type Error struct {
 	// Status is the HTTP status; 0 means 500.
 	Status int
@@ -73,6 +74,10 @@ type Config struct {
 	// TrustedProxies may name the client's address in X-Forwarded-For. From
 	// anybody else that header is worth nothing.
 	TrustedProxies []netip.Prefix
+	// Unavailable says of an error that is no *Error whether it will pass by
+	// itself, such as a database that is away: whoever asked is told to come
+	// again. nil is for none.
+	Unavailable func(error) bool
 }
 
 // Site wraps handlers and renders pages. It is safe for concurrent use once

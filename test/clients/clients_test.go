@@ -68,14 +68,17 @@ func (s *scene) connect(t *testing.T, make setup, team string) (client, *person)
 // works fails the test unless the client sees the logs of the team.
 func works(t *testing.T, c client) {
 	t.Helper()
-	// What was sent becomes visible a moment later.
+	// What was sent becomes visible a moment later, in each of several
+	// processes' engines. They take turns, whatever else the client asks.
 	testenv.Within(t, testenv.ShortWait, "search_logs finds a line", func() error {
-		r, err := c.Call("search_logs", map[string]any{"query": "marigold"})
-		if err != nil {
-			return err
-		}
-		if r.Failed || !strings.Contains(r.Text, "card declined marigold") {
-			return fmt.Errorf("it answered %q", r.Text)
+		for range 2*testenv.Processes(t) - 1 {
+			r, err := c.Call("search_logs", map[string]any{"query": "marigold"})
+			if err != nil {
+				return err
+			}
+			if r.Failed || !strings.Contains(r.Text, "card declined marigold") {
+				return fmt.Errorf("it answered %q", r.Text)
+			}
 		}
 		return nil
 	})

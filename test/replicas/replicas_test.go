@@ -32,12 +32,12 @@ const (
 
 // person is somebody with a browser that keeps cookies.
 type person struct {
-	t     *testing.T
+	t     testing.TB
 	http  *http.Client
 	email string
 }
 
-func newPerson(t *testing.T, email string) *person {
+func newPerson(t testing.TB, email string) *person {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -78,7 +78,7 @@ type connection struct {
 
 const redirect = "http://127.0.0.1:7777/callback"
 
-func register(t *testing.T, r *testenv.Replicas) *connection {
+func register(t testing.TB, r *testenv.Replicas) *connection {
 	t.Helper()
 	c := r.RegisterAs(t, map[string]any{"client_name": "Test", "redirect_uris": []string{redirect}, "token_endpoint_auth_method": "none"})
 	return &connection{r: r, id: c.ID}
@@ -115,17 +115,17 @@ func (c *connection) code(p *person) string {
 	return u.Query().Get("code")
 }
 
-func (c *connection) redeem(t *testing.T, o *testenv.Oriel, code string) testenv.Tokens {
+func (c *connection) redeem(t testing.TB, o *testenv.Oriel, code string) testenv.Tokens {
 	t.Helper()
 	return o.Token(t, c.id, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirect}, "code_verifier": {c.verifier}})
 }
 
-func (c *connection) refresh(t *testing.T, o *testenv.Oriel, token string) testenv.Tokens {
+func (c *connection) refresh(t testing.TB, o *testenv.Oriel, token string) testenv.Tokens {
 	t.Helper()
 	return o.Token(t, c.id, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
 }
 
-func connect(t *testing.T, r *testenv.Replicas, p *person) *connection {
+func connect(t testing.TB, r *testenv.Replicas, p *person) *connection {
 	t.Helper()
 	c := register(t, r)
 	if c.Tokens = c.redeem(t, r.Oriel, c.code(p)); c.Status != http.StatusOK {

@@ -54,10 +54,12 @@ type Oriel struct {
 	env []string
 	// behind says that a proxy has the public URL, and URL is another one.
 	behind bool
-	cmd    *exec.Cmd
-	done   chan error
-	out    *lockedBuffer
-	logs   *lockedBuffer
+	// each are the processes behind the proxy, where it is several.
+	each []*Oriel
+	cmd  *exec.Cmd
+	done chan error
+	out  *lockedBuffer
+	logs *lockedBuffer
 }
 
 // lockedBuffer is written by a process and read by a test.
@@ -84,9 +86,15 @@ var listening = regexp.MustCompile(`"msg":"serving".*"listen":"([^"]+)"`)
 
 // StartOriel starts the program with an empty data directory on a free port,
 // with more flags of "oriel serve" if given, and stops it when the test ends.
-// If the test has failed, what the program logged is shown.
+// If the test has failed, what the program logged is shown. Where
+// ReplicasVariable says so it is several, on one PostgreSQL behind a proxy.
 func StartOriel(t testing.TB, flags ...string) *Oriel {
 	t.Helper()
+	if n := Processes(t); n > 1 {
+		r := StartReplicas(t, n, flags...)
+		r.each = r.Each
+		return r.Oriel
+	}
 	o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: environment()}
 	if pgtest.Wanted() {
 		o.env = append(o.env, "ORIEL_DATABASE_URL="+pgtest.Empty(t))
@@ -149,14 +157,16 @@ func (o *Oriel) start(listen string) {
 		if m == nil {
 			return errors.New("it printed no address yet")
 		}
-		o.URL = m[1]
-		if !o.behind {
-			return nil
+		at := m[1]
+		if o.behind {
+			if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
+				return errors.New("it logged no address yet")
+			}
+			at = "http://" + m[1]
 		}
-		if m = listening.FindStringSubmatch(o.logs.String()); m == nil {
-			return errors.New("it logged no address yet")
+		if o.URL != at { // others read it while a process is started again
+			o.URL = at
 		}
-		o.URL = "http://" + m[1]
 		return nil
 	})
 	o.Ready(startLimit)
@@ -232,8 +242,15 @@ func (o *Oriel) Stop() {
 
 // Restart stops the program and starts it again at the same address with the
 // same data.
+// Several processes are restarted one after the other.
 func (o *Oriel) Restart() {
 	o.t.Helper()
+	if len(o.each) > 0 {
+		for _, one := range o.each {
+			one.Restart()
+		}
+		return
+	}
 	o.Stop()
 	o.start(cmp.Or(o.listen, strings.TrimPrefix(o.URL, "http://")))
 }

@@ -11,12 +11,43 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/orielhq/oriel/internal/pgtest"
 )
+
+// ReplicasVariable chooses how many processes StartOriel starts. What looks
+// into one process, or at telemetry that came in otherwise than by SendLogs
+// and SendOTLP, does not work with several: each has an engine of its own.
+const ReplicasVariable = "ORIEL_TEST_REPLICAS"
+
+// Processes returns how many processes StartOriel starts.
+func Processes(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv(ReplicasVariable)
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s: write a number", ReplicasVariable, text)
+	}
+	return n
+}
+
+// engines are the installations to which telemetry is sent.
+func (o *Oriel) engines() []*Oriel {
+	if len(o.each) > 0 {
+		return o.each
+	}
+	return []*Oriel{o}
+}
 
 // Replicas are several processes of the program on one PostgreSQL, behind a
 // proxy that sends each request to the next one.
@@ -36,8 +67,15 @@ type Replicas struct {
 // "oriel serve" if given, and stops them when the test ends.
 func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 	t.Helper()
-	r := &Replicas{served: make(map[int]int)}
 	database := pgtest.Empty(t)
+	return StartReplicasOn(t, database, slices.Repeat([]string{database}, n), flags...)
+}
+
+// StartReplicasOn is StartReplicas for one replica at each address of a
+// database, which commands reach at database.
+func StartReplicasOn(t testing.TB, database string, addresses []string, flags ...string) *Replicas {
+	t.Helper()
+	r := &Replicas{served: make(map[int]int)}
 	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetXForwarded()
@@ -52,10 +90,12 @@ func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 	t.Cleanup(front.Close)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	env := append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
+	env := func(database string) []string {
+		return append(environment(), "ORIEL_DATABASE_URL="+database, "ORIEL_MASTER_KEY="+hex.EncodeToString(key))
+	}
 	flags = append([]string{"--public-url", front.URL, "--trusted-proxies", "127.0.0.1"}, flags...)
-	for range n {
-		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: env, behind: true}
+	for _, address := range addresses {
+		o := &Oriel{t: t, DataDir: filepath.Join(t.TempDir(), "data"), flags: flags, http: http.DefaultClient, env: env(address), behind: true}
 		o.start("127.0.0.1:0")
 		t.Cleanup(func() {
 			if o.cmd != nil {
@@ -67,7 +107,7 @@ func StartReplicas(t testing.TB, n int, flags ...string) *Replicas {
 		})
 		r.Each = append(r.Each, o)
 	}
-	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: env}
+	r.Oriel = &Oriel{URL: front.URL, DataDir: r.Each[0].DataDir, t: t, http: http.DefaultClient, env: env(database)}
 	return r
 }
 
@@ -121,4 +161,14 @@ func (r *Replicas) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, last
+}
+
+// Pin binds a process of the program, and none of its children, to one
+// processor, counted from 0.
+func (o *Oriel) Pin(processor int) {
+	o.t.Helper()
+	out, err := exec.Command("taskset", "--all-tasks", "--cpu-list", "--pid", strconv.Itoa(processor), strconv.Itoa(o.cmd.Process.Pid)).CombinedOutput()
+	if err != nil {
+		o.t.Fatalf("taskset: %v\n%s", err, out)
+	}
 }
