@@ -51,8 +51,12 @@ type row struct {
 
 // rows are what is written.
 var rows = []row{
-	{first, "a", 0}, {first, "b", 0}, {first, "a", oldAge},
-	{second, "a", 0}, {second, "b", 0}, {second, "a", oldAge},
+	{first, "a", 0},
+	{first, "b", 0},
+	{first, "a", oldAge},
+	{second, "a", 0},
+	{second, "b", 0},
+	{second, "a", oldAge},
 }
 
 // mark is what tells a row from all others.
