@@ -21,7 +21,7 @@ VICTORIAMETRICS := bin/victoria-metrics
 # What touches the store runs a second time on PostgreSQL, and what asks for
 # logs and spans over VictoriaLogs clusters, where most of the time is waiting;
 # the store's own tests and those of engines do so by themselves.
-DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash ./internal/tools ./test/quality
+DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/clients ./test/conformance ./test/crash ./internal/tools ./internal/telemetry/victoria ./test/quality
 # vet, staticcheck and the binary use the same build without cgo; only the race
 # detector needs it. Mixing them compiles every dependency once more.
 PURE := CGO_ENABLED=0

@@ -88,6 +88,11 @@ func (c *Client) query(ctx context.Context, view telemetry.View, q question, b t
 	if err != nil {
 		return telemetry.LogResult{}, err
 	}
+	if c.remote {
+		if err := refuseOnClusters(canonical, now); err != nil {
+			return telemetry.LogResult{}, err
+		}
+	}
 	hidden := view.Hidden()
 	if len(hidden) > 0 {
 		if err := refuseStreams(canonical, now); err != nil {
@@ -280,6 +285,9 @@ func (r request) form() url.Values {
 		"limit":         {strconv.Itoa(r.limit)},
 		"timeout":       {strconv.FormatInt(r.timeout.Milliseconds(), 10) + "ms"},
 		"extra_filters": r.filters,
+		// Of a cluster: an answer that lacks a storage node's rows is an error,
+		// whatever its own setting says.
+		"allow_partial_response": {"false"},
 	}
 	if r.hidden != "" {
 		v.Set("hidden_fields_filters", r.hidden)
