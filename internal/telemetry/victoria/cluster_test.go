@@ -3,6 +3,9 @@ package victoria
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +74,17 @@ func TestClusterSurvives(t *testing.T) {
 	if r, err = ask("*"); err != nil || len(r.Rows) != len(batch) {
 		t.Errorf("%d rows of %d, %v", len(r.Rows), len(batch), err)
 	}
+	// What overran is told from an engine that cannot answer.
+	res, err := http.PostForm(cluster.Select.URL+"/select/logsql/query", url.Values{"query": {"*"}, "timeout": {"0.000001s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable || !Overrun(text) {
+		t.Errorf("a query that overran: %d %s, %v", res.StatusCode, text, err)
+	}
+	_ = res.Body.Close()
+
 	if err := cluster.Storage[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
