@@ -23,7 +23,7 @@ VICTORIAMETRICS := bin/victoria-metrics
 # logs and spans over VictoriaLogs clusters, where most of the time is waiting;
 # the store's own tests and those of engines do so by themselves. The clients'
 # tests are run with three replicas on PostgreSQL.
-DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/conformance ./test/crash ./internal/tools ./test/quality
+DISTRIBUTED := $(addprefix ./internal/,grant access org login/... scim oauth/... console server mcpserver) ./test/cli ./test/conformance ./test/crash ./internal/tools ./internal/telemetry/victoria ./test/quality
 # These clients' tests are of one process: its engine, its files, its link.
 ONE_PROCESS := ^(TestEngineKilled|TestImport|TestFromTheLinkToLogLines)$$
 # vet, staticcheck and the binary use the same build without cgo; only the race

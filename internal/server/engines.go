@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -173,6 +174,7 @@ func startRemote(ctx context.Context, c engineConfig, endpoint remote.Endpoint) 
 	if state.client, err = remote.NewClient(c.signal, endpoint); err != nil {
 		return nil, err
 	}
+	state.client.Overrun = victoria.Overrun
 	e = &engine{signal: c.signal, remote: state}
 	e.client, err = victoria.NewClient(victoria.ClientConfig{URL: endpoint.URL, WriteURL: endpoint.WriteURL, HTTP: state.client.HTTP})
 	if err != nil {
@@ -208,9 +210,15 @@ func spoolOf(dir, writeURL string) string {
 	return dir + "-" + hex.EncodeToString(sum[:6])
 }
 
-// first runs the proof of a start.
+// first runs the proof of a start, which does not wait for an engine that
+// hangs.
 func (s *remoteState) first(ctx context.Context, log *slog.Logger) error {
-	err := s.prove(ctx)
+	ask, cancel := context.WithTimeout(ctx, probeTimeout)
+	err := s.ask(ask)
+	cancel()
+	if err == nil {
+		err = s.prove(ctx)
+	}
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -228,7 +236,8 @@ func (s *remoteState) first(ctx context.Context, log *slog.Logger) error {
 // refusedBy tells an engine that must not be used from one that was not
 // reached.
 func refusedBy(err error) bool {
-	return err != nil && !errors.Is(err, telemetry.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	return err != nil && !errors.Is(err, telemetry.ErrUnavailable) && !errors.Is(err, telemetry.ErrTooExpensive) &&
+		!errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
 }
 
 // proved notes how a proof went.
@@ -241,7 +250,7 @@ func (s *remoteState) proved(err error) {
 	case refusedBy(err):
 		s.reason = s.name + " cannot be used: " + err.Error()
 	default:
-		s.reason = s.name + " does not answer, and has not yet proven that it keeps teams apart"
+		s.reason = s.name + " " + cmp.Or(s.client.Trouble(), "does not answer") + ", and has not yet proven that it keeps teams apart"
 	}
 }
 
@@ -283,7 +292,9 @@ func (s *remoteState) watch(ctx context.Context, log *slog.Logger) {
 		err := s.ask(ask)
 		cancel()
 		reason := ""
-		if err != nil || s.client.Open() {
+		if trouble := s.client.Trouble(); trouble != "" {
+			reason = s.name + " " + trouble
+		} else if err != nil {
 			reason = s.name + " does not answer"
 		}
 		s.mu.Lock()
@@ -312,8 +323,8 @@ func (s *remoteState) unproven() string {
 func (s *remoteState) trouble() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reason == "" && s.client.Open() {
-		return s.name + " does not answer"
+	if trouble := s.client.Trouble(); s.reason == "" && trouble != "" {
+		return s.name + " " + trouble
 	}
 	return s.reason
 }

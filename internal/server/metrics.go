@@ -82,6 +82,7 @@ func startRemoteMetrics(ctx context.Context, c engineConfig, endpoint remote.Met
 	if m.state.client, err = remote.NewClient(c.signal, endpoint.Endpoint); err != nil {
 		return nil, err
 	}
+	m.state.client.Overrun = promremote.Overrun
 	m.store, err = promremote.Open(promremote.Config{
 		URL: endpoint.URL, WriteURL: endpoint.WriteURL, Server: metricServers[endpoint.Server],
 		Tenancy: promremote.Tenancy{Header: endpoint.TenantHeader, Label: endpoint.TenantLabel},

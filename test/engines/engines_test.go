@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -148,6 +151,54 @@ func TestEngineComesLater(t *testing.T) {
 	}
 	s.Must(c.Select.Signal(syscall.SIGCONT))
 	s.Eventually(soon, "and back", func() bool { return strings.Contains(shop.search("number"), "matched 20") })
+}
+
+// An engine that hangs when the server starts holds nothing up, and one that
+// stops believing who Oriel is is named.
+func TestEngineHangsAtTheStart(t *testing.T) {
+	c := victoriatest.StartCluster(t)
+	var denies atomic.Bool
+	target, err := url.Parse(c.Select.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, ErrorLog: log.New(io.Discard, "", 0)}
+	gate := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if denies.Load() && r.URL.Path != "/health" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		to.ServeHTTP(w, r)
+	}))
+	defer gate.Close()
+	if err := c.Select.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	// Its time-out is the usual one, which is long.
+	s := testkit.Start(t, func(k *config.Server) {
+		k.SelfTeam, k.Telemetry.Engines = "-", file(t, fmt.Sprintf("logs: {url: '%s', write_url: '%s'}\n", gate.URL, c.Insert.URL))
+	})
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the start took %s", took)
+	}
+	shop := newTeam(s, "shop")
+	shop.send("sent meanwhile")
+	s.Must(c.Select.Signal(syscall.SIGCONT))
+	s.Eventually(soon, "the record is found", func() bool { return strings.Contains(shop.search("sent"), "matched 1") })
+
+	denies.Store(true)
+	if text := shop.search("sent"); !strings.Contains(text, "temporarily unavailable") {
+		t.Errorf("a search that is denied: %s", text)
+	}
+	if parts, _ := readyz(s); !strings.Contains(fmt.Sprint(parts["logs"]), "refuses the authorization") {
+		t.Errorf("readyz when it is denied: %v", parts)
+	}
+	denies.Store(false)
+	s.Eventually(soon, "it is found again", func() bool { return strings.Contains(shop.search("sent"), "matched 1") })
+	if parts, _ := readyz(s); parts["logs"] != "ok" {
+		t.Errorf("readyz afterwards: %v", parts)
+	}
 }
 
 // A team has an engine of its own; the others stay where they are.

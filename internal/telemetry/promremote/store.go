@@ -157,6 +157,15 @@ func (s *Store) request(ctx context.Context, target string, tenant telemetry.Ten
 	return req, nil
 }
 
+func overran(errorType string) bool { return errorType == "timeout" || errorType == "canceled" }
+
+// Overrun tells the answer, with status 503, to an expression that took longer
+// than it may from one that says something of the server.
+func Overrun(answer []byte) bool {
+	var said struct{ ErrorType string }
+	return json.Unmarshal(answer, &said) == nil && overran(said.ErrorType)
+}
+
 // errRejected is an answer of the server that the query cannot be evaluated.
 // What it says is not passed on.
 var errRejected = errors.New("the metrics' server cannot evaluate the query")
@@ -190,7 +199,7 @@ func (s *Store) ask(req *http.Request, limit int) ([]byte, error) {
 	// Its words may be of other tenants: they are for the log of the server.
 	s.cfg.Logger.Warn("the metrics' server refused a request", "path", req.URL.Path, "status", resp.StatusCode, "type", said.ErrorType)
 	switch {
-	case said.ErrorType == "timeout" || said.ErrorType == "canceled",
+	case overran(said.ErrorType),
 		resp.StatusCode == http.StatusUnprocessableEntity && (strings.Contains(said.Error, "too many samples") || strings.Contains(said.Error, "limit")),
 		resp.StatusCode == http.StatusRequestEntityTooLarge:
 		return nil, telemetry.ErrTooExpensive

@@ -1,16 +1,19 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -43,8 +46,30 @@ type Client struct {
 	// HTTP does the requests. It follows no redirects: an answer from elsewhere
 	// is not the engine's.
 	HTTP *http.Client
+	// Overrun tells an answer of 503 that is about one question, which took
+	// longer than it may, from one about the engine; it gets the answer's
+	// first KiB. nil is none. It is set before the first request.
+	Overrun func(answer []byte) bool
 
+	// Questions and rows have a breaker each: the processes behind them may
+	// be different ones, and what succeeds in one says nothing of the other.
+	questions, rows *side
+}
+
+// A side is one of the two ways to an engine.
+type side struct {
 	breaker *gobreaker.CircuitBreaker[*http.Response]
+	// denied holds while the engine refuses who Oriel says it is.
+	denied atomic.Bool
+}
+
+func newSide(name string) *side {
+	return &side{breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+		Name: name, Timeout: openFor,
+		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripAfter },
+		// Whoever hangs up, or asks too much, says nothing about the engine.
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, errOverrun) },
+	})}
 }
 
 // NewClient makes a client. name is the engine's in messages. Errors are of
@@ -58,31 +83,42 @@ func NewClient(name string, e Endpoint) (*Client, error) {
 	if _, err := authorization.value(time.Now()); err != nil {
 		return nil, fmt.Errorf("%s engine: %w", name, err)
 	}
-	c := &Client{}
-	c.breaker = gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
-		Name: name, Timeout: openFor,
-		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripAfter },
-		// Whoever hangs up says nothing about the engine.
-		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
-	})
+	c := &Client{questions: newSide(name), rows: newSide(name)}
 	c.HTTP = &http.Client{
 		Transport: &transport{
+			client: c,
 			next: &http.Transport{
 				Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, TLSHandshakeTimeout: handshakeTimeout, ForceAttemptHTTP2: true,
 				DialContext:  (&net.Dialer{Timeout: dialTimeout, KeepAlive: dialTimeout}).DialContext,
 				MaxIdleConns: maxIdleConns, MaxIdleConnsPerHost: maxIdleConns, IdleConnTimeout: idleTimeout,
 				ResponseHeaderTimeout: e.Timeout,
 			},
-			authorization: authorization, breaker: c.breaker, budget: &budget{left: retryMost},
+			authorization: authorization, budget: &budget{left: retryMost},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
 }
 
-// Open says that the engine is not asked at the moment, because it failed too
-// often in a row.
-func (c *Client) Open() bool { return c.breaker.State() == gobreaker.StateOpen }
+// Trouble says, after the engine's name, why it does not serve, "" where
+// nothing is known: it is not asked at the moment, because it failed too often
+// in a row, or it refuses who Oriel says it is.
+func (c *Client) Trouble() string {
+	for _, s := range []*side{c.questions, c.rows} {
+		if s.breaker.State() == gobreaker.StateOpen {
+			return "does not answer"
+		}
+	}
+	switch questions, rows := c.questions.denied.Load(), c.rows.denied.Load(); {
+	case questions && rows:
+		return "refuses the authorization that it is given"
+	case questions:
+		return "refuses the authorization that it is given with questions"
+	case rows:
+		return "refuses the authorization that it is given with rows"
+	}
+	return ""
+}
 
 func (e *Endpoint) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -169,9 +205,9 @@ func (b *budget) spend() bool {
 }
 
 type transport struct {
+	client        *Client
 	next          http.RoundTripper
 	authorization *authorization
-	breaker       *gobreaker.CircuitBreaker[*http.Response]
 	budget        *budget
 }
 
@@ -180,6 +216,9 @@ type transport struct {
 type errAnswer struct{ status string }
 
 func (e errAnswer) Error() string { return "the engine answers " + e.status }
+
+// errOverrun is an answer that is about one question.
+var errOverrun = errors.New("the question took longer than it may")
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -192,9 +231,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if value != "" {
 		r.Header.Set("Authorization", value)
 	}
+	if strings.HasSuffix(r.URL.Path, "/health") {
+		// Asked to find out, so always, and its answers open nothing and close
+		// nothing: it may be another process' that stands before the engine.
+		return t.next.RoundTrip(r)
+	}
 	t.budget.earn()
 	res, err := t.once(r)
-	if err == nil && !failing(res) || !repeatable(r) || r.Context().Err() != nil || errors.Is(err, gobreaker.ErrOpenState) || !t.budget.spend() {
+	if err == nil && !t.failing(res) || !repeatable(r) || r.Context().Err() != nil || errors.Is(err, gobreaker.ErrOpenState) || !t.budget.spend() {
 		return res, err
 	}
 	again := r.Clone(r.Context())
@@ -211,29 +255,70 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.once(again)
 }
 
-// once sends a request past the breaker.
+// once sends a request past its breaker.
 func (t *transport) once(r *http.Request) (res *http.Response, err error) {
-	_, err = t.breaker.Execute(func() (*http.Response, error) {
-		if res, err = t.next.RoundTrip(r); err == nil && failing(res) {
+	side := t.client.rows
+	if question(r) {
+		side = t.client.questions
+	}
+	_, err = side.breaker.Execute(func() (*http.Response, error) {
+		switch res, err = t.next.RoundTrip(r); {
+		case err != nil:
+			return nil, err
+		case t.failing(res):
 			return nil, errAnswer{res.Status}
+		case res.StatusCode == http.StatusServiceUnavailable:
+			return nil, errOverrun
 		}
-		return nil, err
+		return nil, nil
 	})
-	if _, ok := errors.AsType[errAnswer](err); ok {
-		return res, nil // whoever asked reads its status
+	if _, ok := errors.AsType[errAnswer](err); ok || errors.Is(err, errOverrun) {
+		err = nil // whoever asked reads its status
+	}
+	if err == nil {
+		side.denied.Store(res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden)
 	}
 	return res, err
 }
 
-func failing(res *http.Response) bool {
+// overrunBytes of an answer of 503 are read to tell what it is about.
+const overrunBytes = 1 << 10
+
+// failing says that the engine could not answer.
+func (t *transport) failing(res *http.Response) bool {
 	switch res.StatusCode {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
 		return true
+	case http.StatusServiceUnavailable:
+		return t.client.Overrun == nil || !t.client.Overrun(peek(res))
 	}
 	return false
 }
 
+// peek returns the beginning of an answer, which stays to be read.
+func peek(res *http.Response) []byte {
+	begin, err := io.ReadAll(io.LimitReader(res.Body, overrunBytes))
+	rest := io.Reader(res.Body)
+	if err != nil {
+		rest = failedReader{err}
+	}
+	res.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(begin), rest), res.Body}
+	return begin
+}
+
+// A failedReader goes on failing.
+type failedReader struct{ err error }
+
+func (r failedReader) Read([]byte) (int, error) { return 0, r.err }
+
 // repeatable holds for questions. Rows are repeated by the spool.
-func repeatable(r *http.Request) bool {
-	return (r.Body == nil || r.GetBody != nil) && (r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/select/"))
+func repeatable(r *http.Request) bool { return (r.Body == nil || r.GetBody != nil) && question(r) }
+
+// question tells requests that change nothing.
+func question(r *http.Request) bool {
+	return r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/select/") || strings.HasSuffix(r.URL.Path, "/api/v1/read") ||
+		r.Header.Get("Content-Type") == "application/x-www-form-urlencoded"
 }

@@ -108,26 +108,111 @@ func TestBreaker(t *testing.T) {
 				t.Fatal("no error")
 			}
 		}
-		if calls != tripAfter || !c.Open() {
-			t.Errorf("%d calls of an engine that is down, open %v", calls, c.Open())
+		if calls != tripAfter || c.Trouble() == "" {
+			t.Errorf("%d calls of an engine that is down, open %v", calls, c.Trouble() != "")
 		}
 		fail = nil
 		if _, _, err := ask(t, c, http.MethodPost, "http://engine/insert/native"); !errors.Is(err, gobreaker.ErrOpenState) {
 			t.Errorf("right after it came back: %v", err)
 		}
 		time.Sleep(openFor + time.Millisecond) // of the bubble's clock
-		if status, _, err := ask(t, c, http.MethodPost, "http://engine/insert/native"); err != nil || status != 200 || c.Open() {
-			t.Errorf("later: %d %v, open %v", status, err, c.Open())
+		if status, _, err := ask(t, c, http.MethodPost, "http://engine/insert/native"); err != nil || status != 200 || c.Trouble() != "" {
+			t.Errorf("later: %d %v, open %v", status, err, c.Trouble() != "")
 		}
 		// Whoever hangs up says nothing about the engine.
 		fail = context.Canceled
 		for range 2 * tripAfter {
 			_, _, _ = ask(t, c, http.MethodPost, "http://engine/insert/native")
 		}
-		if c.Open() {
+		if c.Trouble() != "" {
 			t.Error("canceled requests open it")
 		}
 	})
+}
+
+// Questions fail while rows are taken and the health is good: questions are no
+// longer asked, and rows go on.
+func TestSides(t *testing.T) {
+	var asked, taken atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/select/logsql/query":
+			asked.Add(1)
+			w.WriteHeader(http.StatusBadGateway)
+		case "/insert/native":
+			taken.Add(1)
+		}
+	}))
+	defer s.Close()
+	c := client(t, Endpoint{URL: s.URL})
+	c.HTTP.Transport.(*transport).budget.left = 0
+	refused := 0
+	for range 2 * tripAfter {
+		if _, _, err := ask(t, c, http.MethodPost, s.URL+"/select/logsql/query"); errors.Is(err, gobreaker.ErrOpenState) {
+			refused++
+		}
+		for method, path := range map[string]string{http.MethodPost: "/insert/native", http.MethodGet: "/health"} {
+			if status, _, err := ask(t, c, method, s.URL+path); err != nil || status != http.StatusOK {
+				t.Fatalf("%s: %d %v", path, status, err)
+			}
+		}
+	}
+	if refused != tripAfter || taken.Load() != 2*tripAfter || c.Trouble() != "does not answer" {
+		t.Errorf("%d questions asked, %d not; %d times rows were taken; %q", asked.Load(), refused, taken.Load(), c.Trouble())
+	}
+}
+
+// Questions that take too long are one team's business: they neither end those
+// of others, nor are they asked again.
+func TestOverrun(t *testing.T) {
+	var calls atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		http.Error(w, "took too long"+strings.Repeat(".", 2*overrunBytes), http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
+	c := client(t, Endpoint{URL: s.URL})
+	c.Overrun = func(answer []byte) bool {
+		return len(answer) == overrunBytes && strings.HasPrefix(string(answer), "took too long")
+	}
+	for range 3 * tripAfter {
+		status, body, err := ask(t, c, http.MethodPost, s.URL+"/select/logsql/query")
+		if status != http.StatusServiceUnavailable || len(body) != len("took too long")+2*overrunBytes+1 || err != nil {
+			t.Fatalf("%d %d bytes %v", status, len(body), err)
+		}
+	}
+	if calls.Load() != 3*tripAfter || c.Trouble() != "" {
+		t.Errorf("%d questions of %d, %q", calls.Load(), 3*tripAfter, c.Trouble())
+	}
+}
+
+// An engine that refuses the authorization is in trouble until it takes it.
+func TestDenied(t *testing.T) {
+	var status atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" {
+			w.WriteHeader(int(status.Load()))
+		}
+	}))
+	defer s.Close()
+	c := client(t, Endpoint{URL: s.URL})
+	for _, step := range []struct {
+		path   string
+		status int64
+		want   string
+	}{
+		{"/insert/native", 204, ""},
+		{"/insert/native", 401, "refuses the authorization that it is given with rows"},
+		{"/health", 200, "refuses the authorization that it is given with rows"},
+		{"/select/logsql/query", 403, "refuses the authorization that it is given"},
+		{"/insert/native", 204, "refuses the authorization that it is given with questions"},
+		{"/select/logsql/query", 200, ""},
+	} {
+		status.Store(step.status)
+		if _, _, err := ask(t, c, http.MethodPost, s.URL+step.path); err != nil || c.Trouble() != step.want {
+			t.Errorf("%s answers %d: %q, %v, want %q", step.path, step.status, c.Trouble(), err, step.want)
+		}
+	}
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -147,7 +232,7 @@ func TestHungEngine(t *testing.T) {
 			t.Fatal("no error")
 		}
 	}
-	if !c.Open() {
+	if c.Trouble() == "" {
 		t.Error("it goes on being asked")
 	}
 }

@@ -118,9 +118,7 @@ func TestWriteRejects(t *testing.T) {
 	if diff := cmp.Diff([]int{1, 2, 3, 4, 5, 6, 7}, got); diff != "" {
 		t.Error(diff)
 	}
-	if err := c.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	flush(t, c)
 	q := lastHour("* | stats count() as n")
 	q.Start = now.Add(-2 * c.retention)
 	r, err := c.QueryLogs(t.Context(), whole(tenant), q, telemetry.Budget{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/orielhq/oriel/internal/telemetry"
+	"github.com/orielhq/oriel/internal/telemetry/victoria/victoriatest"
 )
 
 // The test binary is also the engine's process, and a parent that dies.
@@ -44,10 +46,21 @@ func TestMain(m *testing.M) {
 		fmt.Println(s.PID(), err)
 		select {}
 	}
+	if onCluster() {
+		// Tests wait for it most of the time.
+		flag.Parse()
+		if err := flag.Set("test.parallel", "12"); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	shared.stop()
 	os.Exit(code)
 }
+
+// onCluster says that tests ask a cluster instead of an embedded engine, as far
+// as they do not start their own.
+func onCluster() bool { return os.Getenv("ORIEL_TEST_LOG_ENGINE") == "cluster" }
 
 func engineCommand(dir, socket string) func(context.Context) *exec.Cmd {
 	return func(ctx context.Context) *exec.Cmd {
@@ -65,12 +78,18 @@ type sharedEngine struct {
 	dir    string
 	sup    *Supervisor
 	client *Client
-	err    error
+	// cluster is used instead, see onCluster.
+	cluster  *victoriatest.Cluster
+	parallel sync.Map // names of the tests that run side by side
+	err      error
 }
 
 var shared sharedEngine
 
 func (e *sharedEngine) stop() {
+	if e.cluster != nil {
+		e.cluster.Stop()
+	}
 	if e.sup != nil {
 		_ = e.sup.Stop(context.Background())
 	}
@@ -80,6 +99,12 @@ func (e *sharedEngine) stop() {
 }
 
 func (e *sharedEngine) start() {
+	if onCluster() {
+		if e.cluster, e.err = victoriatest.Start(); e.err == nil {
+			e.client, e.err = NewClient(ClientConfig{URL: e.cluster.Select.URL, WriteURL: e.cluster.Insert.URL, Retention: DefaultRetention})
+		}
+		return
+	}
 	if e.dir, e.err = os.MkdirTemp("", "engine"); e.err != nil {
 		return
 	}
@@ -108,6 +133,11 @@ func start(dir string) (*Supervisor, *Client, error) {
 func engine(t testing.TB) (*Client, telemetry.TenantID) {
 	t.Helper()
 	shared.once.Do(shared.start)
+	if shared.cluster != nil {
+		if _, again := shared.parallel.LoadOrStore(t.Name(), true); !again {
+			t.(*testing.T).Parallel()
+		}
+	}
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
@@ -136,7 +166,17 @@ func write(t testing.TB, c *Client, tenant telemetry.TenantID, batch ...telemetr
 	if err := c.WriteLogs(t.Context(), tenant, batch); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Flush(t.Context()); err != nil {
+	flush(t, c)
+}
+
+// flush returns when what was written before it can be found.
+func flush(t testing.TB, c *Client) {
+	t.Helper()
+	into := c.Flush
+	if c.remote {
+		into = shared.cluster.Flush
+	}
+	if err := into(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

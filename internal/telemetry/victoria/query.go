@@ -2,6 +2,7 @@ package victoria
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,11 @@ func (c *Client) query(ctx context.Context, view telemetry.View, q question, b t
 	canonical, hasPipes, err := Guard(q.text, now)
 	if err != nil {
 		return telemetry.LogResult{}, err
+	}
+	if c.remote {
+		if err := refuseOnClusters(canonical, now); err != nil {
+			return telemetry.LogResult{}, err
+		}
 	}
 	hidden := view.Hidden()
 	if len(hidden) > 0 {
@@ -280,6 +286,9 @@ func (r request) form() url.Values {
 		"limit":         {strconv.Itoa(r.limit)},
 		"timeout":       {strconv.FormatInt(r.timeout.Milliseconds(), 10) + "ms"},
 		"extra_filters": r.filters,
+		// Of a cluster: an answer that lacks a storage node's rows is an error,
+		// whatever its own setting says.
+		"allow_partial_response": {"false"},
 	}
 	if r.hidden != "" {
 		v.Set("hidden_fields_filters", r.hidden)
@@ -411,13 +420,20 @@ func decodeSpan(name string, value []byte) bool {
 	return name != telemetry.FieldMessage || string(value) != "-"
 }
 
+// overrun is in what the engine answers, with status 503, to a query that took
+// longer than it may.
+const overrun = "couldn't be executed in"
+
+// Overrun tells such an answer from one that says something of the engine.
+func Overrun(answer []byte) bool { return bytes.Contains(answer, []byte(overrun)) }
+
 // engineError translates what the engine says, without repeating it: its
 // messages hold the tenant, the data scope, paths and addresses.
 func engineError(status int, text string) error {
 	switch {
 	case strings.Contains(text, "couldn't start executing"), status == http.StatusTooManyRequests:
 		return fmt.Errorf("%w: too many queries are running", telemetry.ErrUnavailable)
-	case strings.Contains(text, "couldn't be executed in"), strings.Contains(text, "of memory"), strings.Contains(text, "memory limit"):
+	case strings.Contains(text, overrun), strings.Contains(text, "of memory"), strings.Contains(text, "memory limit"):
 		return telemetry.ErrTooExpensive
 	case status == http.StatusBadRequest || status == http.StatusOK:
 		return &telemetry.QueryError{Problem: "the engine could not run the query; write it in a simpler way", Offset: -1}

@@ -18,9 +18,7 @@ func writeSpans(t *testing.T, c *Client, tenant telemetry.TenantID, batch ...tel
 	if err := c.WriteSpans(t.Context(), tenant, batch); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	flush(t, c)
 }
 
 func spansOf(text string) telemetry.SpanQuery {

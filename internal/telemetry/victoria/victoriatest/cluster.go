@@ -41,10 +41,11 @@ type Cluster struct {
 	dir string
 }
 
-// StartCluster starts a cluster that ends with the test.
-func StartCluster(tb testing.TB) *Cluster {
+// StartCluster starts a cluster that ends with the test. Settings are flags of
+// the process that answers queries.
+func StartCluster(tb testing.TB, settings ...string) *Cluster {
 	tb.Helper()
-	c, err := Start()
+	c, err := Start(settings...)
 	if c != nil {
 		tb.Cleanup(c.Stop)
 	}
@@ -54,8 +55,9 @@ func StartCluster(tb testing.TB) *Cluster {
 	return c
 }
 
-// Start starts a cluster. The caller must call Stop, also after an error.
-func Start() (c *Cluster, err error) {
+// Start is StartCluster without a test. The caller must call Stop, also after
+// an error.
+func Start(settings ...string) (c *Cluster, err error) {
 	c = &Cluster{}
 	if c.dir, err = os.MkdirTemp("", "cluster"); err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func Start() (c *Cluster, err error) {
 	if c.Insert, err = start(binary, storage, "-select.disable", "-defaultMsgValue=", "-insert.maxFieldsPerLine=2000"); err != nil {
 		return c, err
 	}
-	c.Select, err = start(binary, storage, "-insert.disable")
+	c.Select, err = start(binary, append([]string{storage, "-insert.disable"}, settings...)...)
 	return c, err
 }
 
