@@ -10,12 +10,15 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/orielhq/oriel/internal/config"
 	"github.com/orielhq/oriel/internal/telemetry"
 	"github.com/orielhq/oriel/internal/telemetry/proof"
 	"github.com/orielhq/oriel/internal/telemetry/remote"
@@ -193,8 +196,8 @@ func startRemote(ctx context.Context, c engineConfig, endpoint remote.Endpoint) 
 		return nil, err
 	}
 	e.spool, err = openSpool(ctx, spool.Config{
-		Name: c.signal, Dir: c.store.Path(spoolOf(c.spool, endpoint.WriteURL)), Sink: provenSink{state, e.client}, MaxBytes: limit, Settle: victoria.WrittenAfter,
-		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf(address.Host + address.Path),
+		Name: c.signal, Dir: c.store.Path(spoolOf(c.spool, endpoint)), Sink: provenSink{state, e.client}, MaxBytes: limit, Settle: victoria.WrittenAfter,
+		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf(address.Host + address.Path + "#" + engineID(endpoint)),
 	})
 	if err != nil {
 		return nil, err
@@ -205,9 +208,29 @@ func startRemote(ctx context.Context, c engineConfig, endpoint remote.Endpoint) 
 
 // spoolOf is the folder of the spool of one of several engines: an engine keeps
 // it wherever else in the file it moves.
-func spoolOf(dir, writeURL string) string {
-	sum := sha256.Sum256([]byte(writeURL))
-	return dir + "-" + hex.EncodeToString(sum[:6])
+func spoolOf(dir string, endpoint remote.Endpoint) string { return dir + "-" + engineID(endpoint) }
+
+// engineID tells engines apart, also those at one address.
+func engineID(endpoint remote.Endpoint) string {
+	sum := sha256.Sum256([]byte(endpoint.Identity()))
+	return hex.EncodeToString(sum[:6])
+}
+
+// lookForLeft warns of rows in spools of engines that are no longer in use:
+// what was accepted shall not be forgotten.
+func lookForLeft(ctx context.Context, c *config.Store, log *slog.Logger) {
+	entries, err := os.ReadDir(c.Path(spoolsDir))
+	if err != nil {
+		return // there are none
+	}
+	for _, entry := range entries {
+		dir := filepath.Join(c.Path(spoolsDir), entry.Name())
+		bytes, err := spool.Left(dir)
+		if err != nil || bytes > 0 {
+			log.WarnContext(ctx, "the spool of an engine that is no longer in use holds what may not have reached it; to hand it over, start with the settings of engines as they were; else delete the folder",
+				"folder", dir, "bytes", bytes, "err", err)
+		}
+	}
 }
 
 // first runs the proof of a start, which does not wait for an engine that

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -103,8 +102,8 @@ func startRemoteMetrics(ctx context.Context, c engineConfig, endpoint remote.Met
 		return nil, err
 	}
 	m.spool, err = openSpool(ctx, spool.Config{
-		Name: c.signal, Dir: c.store.Path(spoolOf(metricSpoolDir, cmp.Or(endpoint.WriteURL, endpoint.URL))), Sink: provenSink{m.state, m.store}, MaxBytes: limit, Settle: time.Second,
-		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf(address.Host + address.Path),
+		Name: c.signal, Dir: c.store.Path(spoolOf(metricSpoolDir, endpoint.Endpoint)), Sink: provenSink{m.state, m.store}, MaxBytes: limit, Settle: time.Second,
+		Check: c.watermark.Check, Logger: c.log, Registerer: c.registererOf(address.Host + address.Path + "#" + engineID(endpoint.Endpoint)),
 	})
 	if err != nil {
 		return nil, err

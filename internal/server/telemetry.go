@@ -24,6 +24,7 @@ const (
 	logsDir      = "telemetry/logs"
 	spansDir     = "telemetry/spans"
 	metricsDir   = "telemetry/metrics"
+	spoolsDir    = "telemetry/spool"
 	logSpoolDir  = "telemetry/spool/logs"
 	spanSpoolDir = "telemetry/spool/spans"
 )
@@ -160,6 +161,7 @@ func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	lookForLeft(ctx, &s.Settings.Store, s.log)
 	s.inlet, err = listenInlet(&s.Settings.Store)
 	return err
 }

@@ -156,6 +156,7 @@ func TestEngineComesLater(t *testing.T) {
 // An engine that hangs when the server starts holds nothing up, and one that
 // stops believing who Oriel is is named.
 func TestEngineHangsAtTheStart(t *testing.T) {
+	t.Parallel()
 	c := victoriatest.StartCluster(t)
 	var denies atomic.Bool
 	target, err := url.Parse(c.Select.URL)
@@ -207,16 +208,20 @@ func TestEngineOfATeam(t *testing.T) {
 	c := victoriatest.StartCluster(t)
 	s := testkit.Start(t, func(k *config.Server) { k.SelfTeam = "-" })
 	s.WaitReady()
-	shop, bank := newTeam(s, "shop"), newTeam(s, "bank")
-	path := file(t, fmt.Sprintf("teams: {shop: {logs: {url: '%s', write_url: '%s'}}}\n", c.Select.URL, c.Insert.URL))
+	shop, bank, mill := newTeam(s, "shop"), newTeam(s, "bank"), newTeam(s, "mill")
+	// The same addresses with credentials of its own are another engine.
+	own := file(t, "Bearer of the mill\n")
+	path := file(t, fmt.Sprintf("teams:\n  shop: {logs: {url: '%[1]s', write_url: '%[2]s'}}\n  mill: {logs: {url: '%[1]s', write_url: '%[2]s', authorization_file: %[3]s}}\n",
+		c.Select.URL, c.Insert.URL, own))
 	s.Reconfigure(func(k *config.Server) { k.Telemetry.Engines = path })
 	s.WaitReady()
 	shop.send("a sale")
 	bank.send("a loan")
-	s.Eventually(soon, "both are found", func() bool {
-		return strings.Contains(shop.search("sale"), "matched 1") && strings.Contains(bank.search("loan"), "matched 1")
+	mill.send("a sack")
+	s.Eventually(soon, "all are found", func() bool {
+		return strings.Contains(shop.search("sale"), "matched 1") && strings.Contains(bank.search("loan"), "matched 1") && strings.Contains(mill.search("sack"), "matched 1")
 	})
-	if parts, _ := readyz(s); fmt.Sprint(parts["teams"]) != "map[logs of shop:ok]" {
+	if parts, _ := readyz(s); fmt.Sprint(parts["teams"]) != "map[logs of mill:ok logs of shop:ok]" {
 		t.Errorf("readyz: %v", parts)
 	}
 	for team, want := range map[*team]bool{shop: true, bank: false} {

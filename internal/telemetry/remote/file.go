@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -82,6 +83,12 @@ func (m *Metrics) check() error {
 	return err
 }
 
+// Identity tells engines apart: those with the same are one, which may be asked
+// in one way only.
+func (e *Endpoint) Identity() string {
+	return strings.Join([]string{e.WriteURL, e.URL, e.AuthorizationFile, e.CertFile}, "\n")
+}
+
 // Bounds of an Endpoint's Timeout, and what an empty one is.
 const (
 	DefaultTimeout = 35 * time.Second
@@ -148,7 +155,7 @@ func parse(text []byte) (f File, err error) {
 		check("teams: "+slug+": logs", team.Logs)
 		check("teams: "+slug+": traces", team.Traces)
 	}
-	errs = append(errs, f.apart())
+	errs = append(errs, f.apart(), f.alike())
 	if f.Logs == nil && f.Traces == nil && f.Metrics == nil && len(f.Teams) == 0 {
 		errs = append(errs, errors.New("it names no engine; write logs, traces, metrics or teams"))
 	}
@@ -171,6 +178,24 @@ func (f File) apart() error {
 	for _, s := range every {
 		if s.Traces != nil && (logs[s.Traces.WriteURL] || logs[s.Traces.URL]) {
 			return errors.New("logs and traces name the same engine, which would mix records and spans; give traces one of their own")
+		}
+	}
+	return nil
+}
+
+// alike refuses one engine that is to be asked in two ways.
+func (f File) alike() error {
+	for _, of := range []func(Signals) *Endpoint{func(s Signals) *Endpoint { return s.Logs }, func(s Signals) *Endpoint { return s.Traces }} {
+		known := make(map[string]Endpoint)
+		for _, s := range append([]Signals{{f.Logs, f.Traces}}, slices.Collect(maps.Values(f.Teams))...) {
+			e := of(s)
+			if e == nil {
+				continue
+			}
+			if other, ok := known[e.Identity()]; ok && other != *e {
+				return fmt.Errorf("the engine at %s is named twice with another timeout, ca_file or key_file; write the same", e.URL)
+			}
+			known[e.Identity()] = *e
 		}
 	}
 	return nil

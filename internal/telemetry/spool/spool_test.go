@@ -200,6 +200,9 @@ func TestDeliversAndDrops(t *testing.T) {
 		t.Errorf("opened twice: %v", err)
 	}
 	add(t, s, "a", "b")
+	if n, err := Left(c.Dir); err != nil || n != 0 {
+		t.Errorf("%d bytes are left of a spool in use, %v", n, err)
+	}
 	if err := s.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -207,6 +210,11 @@ func TestDeliversAndDrops(t *testing.T) {
 	end(t, s, true)
 	if n := segments(t, c.Dir); n != 0 {
 		t.Errorf("%d files are left after an end in good order", n)
+	}
+	for _, dir := range []string{c.Dir, t.TempDir()} {
+		if n, err := Left(dir); err != nil || n != 0 {
+			t.Errorf("%d bytes are left of nothing, %v", n, err)
+		}
 	}
 	if err := s.Append(t.Context(), Record{Tenant: 7, Payload: []byte("c")}); !errors.Is(err, telemetry.ErrUnavailable) {
 		t.Errorf("append to a stopped spool: %v", err)
@@ -227,6 +235,9 @@ func TestReplaysAfterKillOfEverything(t *testing.T) {
 	first, last, err := wlog.Segments(c.Dir)
 	if err != nil || first != last {
 		t.Fatal(first, last, err)
+	}
+	if n, err := Left(c.Dir); err != nil || n == 0 {
+		t.Errorf("%d bytes are left, %v", n, err)
 	}
 	f, err := os.OpenFile(wlog.SegmentName(c.Dir, last), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
