@@ -415,7 +415,9 @@ func (s *Spool) Close(written bool) error {
 	var errs []error
 	s.mu.Lock()
 	for _, g := range s.segments {
-		if g.size == 0 || written && g.done {
+		// The last may have been closed after all of it was delivered, which
+		// the deliverer did not stay to see.
+		if g.size == 0 || written && (g.done || !s.at.before(position{g.index, g.size})) {
 			errs = append(errs, os.Remove(wlog.SegmentName(s.cfg.Dir, g.index)))
 		}
 	}
