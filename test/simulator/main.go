@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +106,8 @@ func run(ctx context.Context, o options) (err error) {
 				if err != nil {
 					return err
 				}
+				// The server ends when nobody holds it any more.
+				defer runtime.KeepAlive(s)
 				if err := s.Exec(ctx, "CREATE DATABASE simulator ENCODING 'UTF8' TEMPLATE template0"); err != nil {
 					return err
 				}
